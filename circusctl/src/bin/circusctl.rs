@@ -1,0 +1,3 @@
+//! The `circusctl` program.
+
+fn main() {}

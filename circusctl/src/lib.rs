@@ -1,0 +1,2 @@
+//! The command line clients of circusd.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The configuration: what the ini files say, typed and resolved.
+
+pub mod model;

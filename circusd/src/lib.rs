@@ -1,0 +1,3 @@
+//! The manager: watchers, sockets, streams and the ZeroMQ API.
+
+pub mod config;

@@ -1,0 +1,3 @@
+//! The `circusd` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The papa kernel: owns what must survive circusd.

@@ -1,0 +1,3 @@
+//! The `papa-kernel` program.
+
+fn main() {}

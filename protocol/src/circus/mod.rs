@@ -1,0 +1,6 @@
+//! The JSON messages that circusd and its clients exchange over ZeroMQ.
+
+pub mod errno;
+pub mod event;
+pub mod request;
+pub mod response;
