@@ -1,3 +1,36 @@
 //! The configuration: what the ini files say, typed and resolved.
+//!
+//! [`load`] reads the files, [`plan`] decides what one process of a watcher is executed with, [`dump`]
+//! shows the result as JSON. Nothing here starts, opens or prints anything.
 
+mod circus;
+mod command_line;
+mod defaults;
+mod dump;
+mod env;
+mod expand;
+mod include;
+mod ini;
+mod load;
 pub mod model;
+mod near_miss;
+mod pattern;
+mod plugin;
+mod problem;
+mod reader;
+mod socket;
+mod spawn;
+mod spawn_names;
+mod stream;
+mod values;
+mod virtualenv;
+mod watcher;
+
+pub use command_line::{SplitError, quote, split};
+pub use dump::dump;
+pub use load::{Loaded, load};
+pub use model::*;
+pub use plugin::watcher as plugin_watcher;
+pub use problem::{ConfigErrors, Problem, Warning};
+pub use spawn::{SpawnContext, SpawnPlan, SpawnPlanError, plan};
+pub use virtualenv::VirtualenvError;

@@ -1,0 +1,315 @@
+//! Reads `[watcher:NAME]`.
+//!
+//! What circus refuses to load is an error here too; what makes circus leave the one watcher out
+//! refuses that watcher only.
+
+use super::env::{EnvNames, EnvTable};
+use super::ini::{Ini, strip};
+use super::model::{HookConfig, WatcherConfig};
+use super::near_miss;
+use super::problem::{Report, Severity};
+use super::reader::SectionReader;
+use super::{stream, values};
+use indexmap::IndexMap;
+use std::collections::BTreeMap;
+
+/// What the name of such a section starts with.
+pub(crate) const PREFIX: &str = "watcher:";
+
+/// The keys that are read; all others are free options.
+const KNOWN: &[&str] = &[
+    "name",
+    "cmd",
+    "args",
+    "numprocesses",
+    "warmup_delay",
+    "executable",
+    "working_dir",
+    "on_demand",
+    "shell",
+    "shell_args",
+    "uid",
+    "gid",
+    "send_hup",
+    "stop_signal",
+    "stop_children",
+    "max_retry",
+    "graceful_timeout",
+    "priority",
+    "use_sockets",
+    "singleton",
+    "copy_env",
+    "copy_path",
+    "respawn",
+    "autostart",
+    "use_papa",
+    "max_age",
+    "max_age_variance",
+    "close_child_stdin",
+    "close_child_stdout",
+    "close_child_stderr",
+    "stdin_socket",
+    "virtualenv",
+    "virtualenv_py_ver",
+];
+
+/// Free keys that would shadow something circus builds from other keys.
+const MISPLACED: &[(&str, &str)] =
+    &[("rlimits", "write `rlimit_NAME = ...`"), ("hooks", "write `hooks.NAME = ...`")];
+
+/// A free key that plugins read; circus checks its type.
+pub(crate) const CHECK_FLAPPING: &str = "check_flapping";
+
+/// The moments a hook can be run at.
+const HOOKS: &[&str] = &[
+    "before_start",
+    "after_start",
+    "before_spawn",
+    "after_spawn",
+    "before_stop",
+    "after_stop",
+    "before_signal",
+    "after_signal",
+    "before_reap",
+    "after_reap",
+    "extended_stats",
+];
+
+/// The resources of setrlimit(2) on Linux, as Python names them.
+const RLIMITS: &[&str] = &[
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "ofile",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+/// Reads the section; none if it is empty, refused or not of this kind.
+pub(crate) fn read(
+    ini: &Ini,
+    section: &str,
+    env: &EnvTable,
+    global: &EnvNames,
+    report: &mut Report,
+) -> Option<WatcherConfig> {
+    let section_name = section.strip_prefix(PREFIX)?;
+    let mut keys = SectionReader::open(ini, section, report)?;
+    let name = match keys.entries.get("name") {
+        Some(entry) => entry.value.clone(),
+        None => section_name.to_owned(),
+    };
+    let copy_env = keys.value(Severity::Error, "copy_env", global, false, values::boolean);
+    let variables = env.of_watcher(&name, copy_env);
+    let names = env.watcher_names(&variables);
+    let base = WatcherConfig { env: variables, ..WatcherConfig::new(name, "") };
+    let config = read_keys(&mut keys, base, global, &names);
+    if strip(&config.cmd).is_empty() {
+        let place = keys.entries.contains_key("cmd");
+        let message = "a watcher needs a command";
+        match place {
+            true => keys.key_problem(Severity::Error, "cmd", Some(String::new()), message),
+            false => keys.section_problem(Severity::Error, "`cmd` is missing; a watcher needs one"),
+        }
+    }
+    if !config.singleton && config.numprocesses == 0 {
+        let message = "the watcher will not start any process";
+        keys.key_problem(Severity::Warning, "numprocesses", Some("0".to_owned()), message);
+    }
+    (!keys.is_refused()).then_some(config)
+}
+
+/// Reads all keys over the values of `base`.
+///
+/// `global` replaces `$(circus.env.X)` in typed values, `names` in text.
+pub(crate) fn read_keys(
+    keys: &mut SectionReader<'_>,
+    base: WatcherConfig,
+    global: &EnvNames,
+    names: &EnvNames,
+) -> WatcherConfig {
+    let mut config = base;
+    config.written = keys.entries.keys().cloned().collect();
+    read_flags(keys, global, &mut config);
+    read_numbers(keys, global, &mut config);
+    read_texts(keys, names, &mut config);
+    config.executable = keys.text("executable", global);
+    config.rlimits = read_rlimits(keys, names);
+    config.hooks = read_hooks(keys, names);
+    config.stdout_stream = stream::read(keys, "stdout_stream", names, config.stdout_stream);
+    config.stderr_stream = stream::read(keys, "stderr_stream", names, config.stderr_stream);
+    config.free = read_free(keys, global, names);
+    check_together(keys, &config);
+    config
+}
+
+fn read_flags(keys: &mut SectionReader<'_>, names: &EnvNames, config: &mut WatcherConfig) {
+    for (key, flag) in [
+        ("on_demand", &mut config.on_demand),
+        ("shell", &mut config.shell),
+        ("send_hup", &mut config.send_hup),
+        ("stop_children", &mut config.stop_children),
+        ("use_sockets", &mut config.use_sockets),
+        ("singleton", &mut config.singleton),
+        ("copy_path", &mut config.copy_path),
+        ("respawn", &mut config.respawn),
+        ("autostart", &mut config.autostart),
+        ("use_papa", &mut config.use_papa),
+        ("close_child_stdin", &mut config.close_child_stdin),
+        ("close_child_stdout", &mut config.close_child_stdout),
+        ("close_child_stderr", &mut config.close_child_stderr),
+    ] {
+        *flag = keys.value(Severity::Error, key, names, *flag, values::boolean);
+    }
+}
+
+fn read_numbers(keys: &mut SectionReader<'_>, names: &EnvNames, config: &mut WatcherConfig) {
+    use Severity::{Error, Refused};
+    for (key, number, severity) in [
+        ("numprocesses", &mut config.numprocesses, Error),
+        ("max_retry", &mut config.max_retry, Error),
+        ("priority", &mut config.priority, Error),
+        ("max_age", &mut config.max_age, Refused),
+        ("max_age_variance", &mut config.max_age_variance, Refused),
+    ] {
+        *number = keys.value(severity, key, names, *number, values::integer);
+    }
+    let seconds = |text: &str| values::integer_as::<i32>(text, "at most 2147483647");
+    if let Some(seconds) = keys.optional(Error, "warmup_delay", names, seconds) {
+        config.warmup_delay = f64::from(seconds);
+    }
+    config.graceful_timeout =
+        keys.value(Error, "graceful_timeout", names, config.graceful_timeout, values::float);
+    config.stop_signal =
+        keys.value(Error, "stop_signal", names, config.stop_signal, values::signal);
+}
+
+fn read_texts(keys: &SectionReader<'_>, names: &EnvNames, config: &mut WatcherConfig) {
+    if let Some(cmd) = keys.raw("cmd", names) {
+        config.cmd = cmd;
+    }
+    config.args = keys.raw("args", names).unwrap_or_default();
+    config.working_dir = keys.text("working_dir", names);
+    config.shell_args = keys.text("shell_args", names);
+    config.uid = keys.text("uid", names);
+    config.gid = keys.text("gid", names);
+    config.stdin_socket = keys.text("stdin_socket", names).map(|name| name.to_lowercase());
+    config.virtualenv = keys.text("virtualenv", names);
+    config.virtualenv_py_ver = keys.text("virtualenv_py_ver", names);
+}
+
+fn with_prefix(keys: &SectionReader<'_>, prefix: &str) -> Vec<String> {
+    keys.entries.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
+}
+
+fn read_rlimits(keys: &mut SectionReader<'_>, names: &EnvNames) -> BTreeMap<String, Option<i64>> {
+    let mut limits = BTreeMap::new();
+    for key in with_prefix(keys, "rlimit_") {
+        let name = key["rlimit_".len()..].to_lowercase();
+        if !RLIMITS.contains(&name.as_str()) {
+            let message = format!("not a resource limit; use one of {}", RLIMITS.join(", "));
+            keys.key_problem(Severity::Error, &key, None, message);
+        } else if let Some(limit) =
+            keys.optional(Severity::Error, &key, names, values::resource_limit)
+        {
+            // Two spellings of one limit: the first one wins, like everywhere.
+            limits.entry(if name == "ofile" { "nofile".to_owned() } else { name }).or_insert(limit);
+        }
+    }
+    limits
+}
+
+fn read_hooks(keys: &mut SectionReader<'_>, names: &EnvNames) -> IndexMap<String, HookConfig> {
+    let mut hooks = IndexMap::new();
+    for key in with_prefix(keys, "hooks.") {
+        let name = &key["hooks.".len()..];
+        let text = keys.raw(&key, names).unwrap_or_default();
+        let (target, flag) = match text.split_once(',') {
+            Some((target, flag)) => (target, Some(values::boolean(flag))),
+            None => (text.as_str(), None),
+        };
+        let target = strip(target).to_owned();
+        if let Some(Err(message)) = &flag {
+            let message = format!("what follows the comma is {message}");
+            keys.key_problem(Severity::Error, &key, Some(text.clone()), message);
+        }
+        if target.is_empty() {
+            let message = "a hook needs a dotted name or a command";
+            keys.key_problem(Severity::Refused, &key, Some(text.clone()), message);
+        }
+        if !HOOKS.contains(&name) {
+            let message = match near_miss::nearest(name, HOOKS) {
+                Some(known) => format!("not a hook; did you mean `hooks.{known}`?"),
+                None => format!("not a hook and never run; hooks are {}", HOOKS.join(", ")),
+            };
+            keys.key_problem(Severity::Warning, &key, None, message);
+        }
+        let ignore_failure = matches!(flag, Some(Ok(true)));
+        hooks.insert(name.to_owned(), HookConfig { target, ignore_failure });
+    }
+    hooks
+}
+
+fn read_free(
+    keys: &mut SectionReader<'_>,
+    global: &EnvNames,
+    names: &EnvNames,
+) -> IndexMap<String, String> {
+    let is_typed = |key: &str| {
+        KNOWN.contains(&key)
+            || ["rlimit_", "hooks.", "stdout_stream", "stderr_stream"]
+                .iter()
+                .any(|prefix| key.starts_with(prefix))
+    };
+    let unknown: Vec<(String, bool)> = keys
+        .entries
+        .iter()
+        .filter(|(key, _)| !is_typed(key))
+        .map(|(key, entry)| (key.clone(), entry.inherited))
+        .collect();
+    let mut free = IndexMap::new();
+    for (key, inherited) in unknown {
+        if let Some((_, advice)) = MISPLACED.iter().find(|(name, _)| *name == key) {
+            keys.key_problem(Severity::Refused, &key, None, format!("not a known key; {advice}"));
+        } else if key == "env" {
+            let message = "has no effect; write a section [env:NAME]";
+            keys.key_problem(Severity::Warning, &key, None, message);
+        } else {
+            if key == CHECK_FLAPPING {
+                keys.value(Severity::Error, &key, global, true, values::boolean);
+            } else if !inherited && let Some(known) = near_miss::nearest(&key, KNOWN) {
+                let message = format!("not a known key; did you mean `{known}`?");
+                keys.key_problem(Severity::Warning, &key, None, message);
+            }
+            free.insert(key.clone(), keys.raw(&key, names).unwrap_or_default());
+        }
+    }
+    free
+}
+
+/// What is wrong only in combination.
+fn check_together(keys: &mut SectionReader<'_>, config: &WatcherConfig) {
+    let mut refuse = |key: &str, message: &str| {
+        let value = keys.entries.get(key).map(|entry| entry.value.clone());
+        keys.key_problem(Severity::Refused, key, value, message);
+    };
+    if config.singleton && config.numprocesses > 1 {
+        refuse("numprocesses", "a singleton watcher cannot have more than one process");
+    }
+    if config.copy_path && !config.copy_env {
+        refuse("copy_path", "needs `copy_env = true`");
+    }
+    if config.virtualenv.is_some() && !config.copy_env {
+        refuse("virtualenv", "needs `copy_env = true`");
+    }
+}
