@@ -155,3 +155,196 @@ fn warn_of_unknown_section(ini: &Ini, section: &str, report: &mut Report) {
         report.add(Severity::Warning, at_header(ini, section, message));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::spawn::{SpawnContext, plan};
+    use proptest::prelude::*;
+    use std::fs;
+    use tempfile::TempDir;
+
+    fn folder(files: &[(&str, &str)]) -> TempDir {
+        let folder = tempfile::tempdir().expect("temp dir");
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).expect("file");
+        }
+        folder
+    }
+
+    fn load_text(text: &str) -> Result<Loaded, ConfigErrors> {
+        let folder = folder(&[("circus.ini", text)]);
+        load(&folder.path().join("circus.ini"), &[("HOME".to_owned(), "/home/me".to_owned())])
+    }
+
+    /// The messages with the folder cut off.
+    fn lines<T: ToString>(items: &[T]) -> Vec<String> {
+        let cut = |line: String| line[line.find("circus.ini").unwrap_or(0)..].to_owned();
+        items.iter().map(|item| cut(item.to_string())).collect()
+    }
+
+    fn errors(text: &str) -> Vec<String> {
+        lines(&load_text(text).expect_err("errors").problems)
+    }
+
+    #[test]
+    fn all_wrong_values_are_reported_at_once_with_their_places() {
+        let text = "[circus]\ncheck_delay = 5s\n[watcher:web]\ncmd = x\nshell = y\n\
+                    stop_signal = FOO\nrlimit_files = 3\n[watcher:api]\nnumprocesses = 2\n";
+        let found = errors(text);
+        let starts = [
+            "circus.ini:2: [circus] check_delay = 5s: not a number",
+            "circus.ini:5: [watcher:web] shell = y: not a boolean; use",
+            "circus.ini:6: [watcher:web] stop_signal = FOO: not a signal; use a name such as TERM",
+            "circus.ini:7: [watcher:web] rlimit_files: not a resource limit; use one of",
+            "circus.ini:8: [watcher:api] `cmd` is missing",
+        ];
+        assert_eq!(found.len(), starts.len(), "{found:?}");
+        for (line, start) in found.iter().zip(starts) {
+            assert!(line.starts_with(start), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_one_clear_sentence() {
+        let folder = folder(&[]);
+        let path = folder.path().join("circus.ini");
+        let sentence = |path: &Path| lines(&load(path, &[]).expect_err("error").problems);
+        assert_eq!(sentence(&path), ["circus.ini: the configuration file does not exist"]);
+        fs::write(&path, b"[circus]\n\nendpoint = caf\xe9\n").expect("file");
+        assert_eq!(sentence(&path), ["circus.ini:3: is not UTF-8 text"]);
+        let text = load(folder.path(), &[]).expect_err("error").to_string();
+        assert!(text.ends_with(": is a directory, not a configuration file"), "{text}");
+    }
+
+    #[test]
+    fn names_that_differ_only_in_case_are_an_error() {
+        let found = errors("[watcher:a]\ncmd = x\n[watcher:b]\ncmd = x\nname = A\n");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("circus.ini:3: [watcher:b] has the same name as [watcher:a]"));
+        assert_eq!(errors("[socket:a]\nport = 1\n[socket:A]\nport = 2\n").len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_built_is_left_out_and_the_rest_is_kept() {
+        let text = "[watcher:good]\ncmd = x\n\
+                    [watcher:one]\ncmd = x\nsingleton = 1\nnumprocesses = 2\n\
+                    [watcher:two]\ncmd = x\nstdout_stream.class = NoSuchStream\n\
+                    [watcher:three]\ncmd = x\nstdin_socket = s\n\
+                    [socket:s]\nport = http\n[socket:u]\nfamily = AF_UNIX\n\
+                    [plugin:p]\nuse = a.B\nnumprocesses = 2\n";
+        let loaded = load_text(text).expect("usable");
+        let names: Vec<_> = loaded.config.watchers.iter().map(|w| w.name.as_str()).collect();
+        assert_eq!(names, ["good"]);
+        assert_eq!((loaded.config.sockets.len(), loaded.config.plugins.len()), (0, 0));
+        let refused = lines(&loaded.refused);
+        assert_eq!(refused.len(), 6, "{refused:?}");
+        assert!(refused.iter().any(|line| line.starts_with(
+            "circus.ini:12: [watcher:three] stdin_socket = s: there is no usable socket"
+        )));
+    }
+
+    #[test]
+    fn slips_in_names_are_warned_about() {
+        let text = "[circus]\nendpiont = x\n[wacher:b]\ncmd = x\n[watcher:w]\ncmd = x\n\
+                    numproceses = 2\nhooks.befor_start = a.b\n[watcher:empty]\n";
+        let loaded = load_text(text).expect("usable");
+        assert_eq!(
+            lines(&loaded.warnings),
+            [
+                "circus.ini:2: [circus] endpiont: not a known key; did you mean `endpoint`?",
+                "circus.ini:3: [wacher:b] the section is ignored; did you mean [watcher:NAME]?",
+                "circus.ini:8: [watcher:w] hooks.befor_start: not a hook; \
+                 did you mean `hooks.before_start`?",
+                "circus.ini:7: [watcher:w] numproceses: not a known key; \
+                 did you mean `numprocesses`?",
+                "circus.ini:9: [watcher:empty] the section is empty and has no effect",
+            ]
+        );
+    }
+
+    #[test]
+    fn files_of_one_pattern_are_read_in_the_order_of_their_names() {
+        let watcher = |cmd: &str| format!("[watcher:w]\ncmd = {cmd}\n");
+        let (first, second) = (watcher("first"), watcher("second"));
+        let folder = folder(&[
+            ("circus.ini", "[circus]\ninclude = *.part\n"),
+            ("2.part", &second),
+            ("1.part", &first),
+        ]);
+        let loaded = load(&folder.path().join("circus.ini"), &[]).expect("usable");
+        assert_eq!(loaded.config.watchers[0].cmd, "first");
+    }
+
+    #[test]
+    fn a_plugin_section_configures_its_watcher_too() {
+        let text = "[plugin:p]\nuse = a.B\nsingleton = false\nmax_retry = 2\nactive = no\n";
+        let loaded = load_text(text).expect("usable");
+        let watcher = plugin::watcher(&loaded.config.plugins[0], "run p", false).expect("checked");
+        assert_eq!((watcher.name.as_str(), watcher.cmd.as_str()), ("plugin:p", "run p"));
+        assert!(!watcher.singleton && watcher.copy_env && watcher.close_child_stdout);
+        assert!(!watcher.autostart);
+        assert_eq!((watcher.max_retry, watcher.priority), (2, 1));
+    }
+
+    const PIECES: &[&str] = &[
+        "[circus]\n",
+        "[watcher:w]\n",
+        "[env:w*]\n",
+        "[socket:s]\n",
+        "[plugin:p]\n",
+        "[DEFAULT]\n",
+        "cmd = ",
+        "include = *.ini\n",
+        "stdout_stream",
+        "hooks.",
+        "rlimit_",
+        "port = ",
+        "$(circus.env.HOME)",
+        "((circus.",
+        ";",
+        "'\"",
+        "\n",
+        "\r",
+        "  ",
+        "=",
+    ];
+
+    fn nearly_ini() -> impl Strategy<Value = Vec<u8>> {
+        let known = proptest::sample::select(PIECES).prop_map(|piece| piece.as_bytes().to_vec());
+        let rubbish = proptest::collection::vec(any::<u8>(), 0..4);
+        proptest::collection::vec(prop_oneof![8 => known, 1 => rubbish], 0..40)
+            .prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_load_or_fail_with_the_name_of_a_file(bytes in nearly_ini()) {
+            let folder = folder(&[]);
+            let path = folder.path().join("circus.ini");
+            fs::write(&path, &bytes).expect("file");
+            match load(&path, &[("HOME".to_owned(), "/home/me".to_owned())]) {
+                Ok(loaded) => {
+                    let sockets = std::collections::BTreeMap::new();
+                    let context =
+                        SpawnContext { environment: &[], sockets: &sockets, cwd: folder.path() };
+                    for watcher in &loaded.config.watchers {
+                        if let Ok(plan) = plan(watcher, 1, &context) {
+                            prop_assert!(!plan.argv.is_empty());
+                        }
+                    }
+                    for problem in loaded.refused.iter().chain(loaded.warnings.iter().map(|w| &w.0)) {
+                        prop_assert_eq!(&problem.file, &path);
+                    }
+                }
+                Err(errors) => {
+                    prop_assert!(!errors.problems.is_empty());
+                    for problem in &errors.problems {
+                        prop_assert_eq!(&problem.file, &path);
+                        prop_assert_eq!(problem.to_string().lines().count(), 1);
+                    }
+                }
+            }
+        }
+    }
+}

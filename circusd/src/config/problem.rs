@@ -37,6 +37,7 @@ impl fmt::Display for Problem {
             write!(f, "[{}] ", shown(section))?;
         }
         match (&self.key, &self.value) {
+            (Some(key), Some(value)) if value.is_empty() => write!(f, "{} = \"\": ", shown(key))?,
             (Some(key), Some(value)) => write!(f, "{} = {}: ", shown(key), shown(value))?,
             (Some(key), None) => write!(f, "{}: ", shown(key))?,
             (None, _) => {}

@@ -109,15 +109,16 @@ pub(crate) fn read(
         Some(entry) => entry.value.clone(),
         None => section_name.to_owned(),
     };
-    let copy_env = keys.value(Severity::Error, "copy_env", global, false, values::boolean);
+    // A wrong value is reported when all flags are read.
+    let copy_env =
+        keys.raw("copy_env", global).is_some_and(|text| values::boolean(&text) == Ok(true));
     let variables = env.of_watcher(&name, copy_env);
     let names = env.watcher_names(&variables);
     let base = WatcherConfig { env: variables, ..WatcherConfig::new(name, "") };
     let config = read_keys(&mut keys, base, global, &names);
     if strip(&config.cmd).is_empty() {
-        let place = keys.entries.contains_key("cmd");
         let message = "a watcher needs a command";
-        match place {
+        match keys.entries.contains_key("cmd") {
             true => keys.key_problem(Severity::Error, "cmd", Some(String::new()), message),
             false => keys.section_problem(Severity::Error, "`cmd` is missing; a watcher needs one"),
         }
@@ -161,6 +162,7 @@ fn read_flags(keys: &mut SectionReader<'_>, names: &EnvNames, config: &mut Watch
         ("stop_children", &mut config.stop_children),
         ("use_sockets", &mut config.use_sockets),
         ("singleton", &mut config.singleton),
+        ("copy_env", &mut config.copy_env),
         ("copy_path", &mut config.copy_path),
         ("respawn", &mut config.respawn),
         ("autostart", &mut config.autostart),
@@ -306,7 +308,7 @@ fn check_together(keys: &mut SectionReader<'_>, config: &WatcherConfig) {
     if config.singleton && config.numprocesses > 1 {
         refuse("numprocesses", "a singleton watcher cannot have more than one process");
     }
-    if config.copy_path && !config.copy_env {
+    if config.copy_path && !config.copy_env && config.written.contains("copy_path") {
         refuse("copy_path", "needs `copy_env = true`");
     }
     if config.virtualenv.is_some() && !config.copy_env {
