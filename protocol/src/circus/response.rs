@@ -62,9 +62,86 @@ pub fn to_bytes(id: &Value, time: f64, outcome: &Outcome) -> Vec<u8> {
     object.to_string().into_bytes()
 }
 
+/// A reply as a client reads it, with all its keys in the order they came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    keys: Map<String, Value>,
+}
+
+/// The message is no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadResponse {
+    /// Not JSON at all.
+    #[error("not JSON")]
+    NotJson,
+    /// JSON, but without a `status`, which every reply has.
+    #[error("not a JSON object with a `status`")]
+    NoStatus,
+}
+
+impl Response {
+    /// Reads one message.
+    ///
+    /// # Errors
+    /// [`BadResponse`] when the bytes are not a JSON object that has a text as `status`.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BadResponse> {
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(keys)) if keys.get("status").is_some_and(Value::is_string) => {
+                Ok(Self { keys })
+            }
+            Ok(_) => Err(BadResponse::NoStatus),
+            Err(_) => Err(BadResponse::NotJson),
+        }
+    }
+
+    /// One key of the reply.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key)
+    }
+
+    /// `status`: `ok`, `error`, or the state of a watcher.
+    pub fn status(&self) -> &str {
+        self.get("status").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The reason of a refusal; none in a reply that is no refusal.
+    pub fn failure(&self) -> Option<Failure> {
+        if self.status() != "error" {
+            return None;
+        }
+        let number = self.get("errno").and_then(Value::as_u64).and_then(|n| u8::try_from(n).ok());
+        let reason = self.get("reason").and_then(Value::as_str);
+        Some(Failure::new(
+            number.map_or(Errno::NotSpecified, Errno::from),
+            reason.unwrap_or("circusd gave no reason"),
+        ))
+    }
+
+    /// All keys.
+    pub fn into_value(self) -> Value {
+        Value::Object(self.keys)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_circusd_prints_a_client_reads() {
+        let bytes = to_bytes(&json!("x"), 1.5, &Err(Failure::not_found("web")));
+        let response = Response::parse(&bytes).expect("own output is a reply");
+        assert_eq!(response.failure(), Some(Failure::not_found("web")));
+        assert_eq!(response.get("id"), Some(&json!("x")));
+    }
+
+    #[test]
+    fn messages_that_are_no_replies_are_told_apart() {
+        assert_eq!(Response::parse(b"<html>"), Err(BadResponse::NotJson));
+        for text in ["[]", "3", "{}", r#"{"status": 3}"#] {
+            assert_eq!(Response::parse(text.as_bytes()), Err(BadResponse::NoStatus), "{text}");
+        }
+    }
 
     #[test]
     fn an_error_has_exactly_the_keys_that_clients_know() {
