@@ -1,3 +1,7 @@
 //! The `circusctl` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    circusctl::cli::run(std::env::args_os())
+}

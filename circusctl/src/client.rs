@@ -1,0 +1,308 @@
+//! Asks circusd and waits for the answer: DEALER to the controller's ROUTER, one frame each way.
+//!
+//! Used by every command that has an answer. Retries nothing and prints nothing.
+
+use crate::report::{CommandError, Kind};
+use protocol::circus::request::Request;
+use protocol::circus::response::{BadResponse, Response};
+use serde_json::{Map, Value};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, Instant};
+
+/// Where circusd answers when nothing else is said.
+pub const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5555";
+
+/// The variable that names the endpoint.
+pub const ENDPOINT_VARIABLE: &str = "CIRCUSCTL_ENDPOINT";
+
+/// Who chose the endpoint, so that a failure can say what to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointSource {
+    /// `--endpoint`.
+    Option,
+    /// [`ENDPOINT_VARIABLE`].
+    Environment,
+    /// Neither was given.
+    Default,
+}
+
+/// A ZeroMQ address and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `tcp://HOST:PORT` or `ipc://PATH`.
+    pub address: String,
+    /// Who chose it.
+    pub source: EndpointSource,
+}
+
+impl Endpoint {
+    /// Chooses the endpoint: the option, else the variable (an empty one counts as unset), else the
+    /// default.
+    pub fn choose(option: Option<&str>, variable: Option<&str>, default: &str) -> Self {
+        let (address, source) = match (option, variable) {
+            (Some(address), _) => (address, EndpointSource::Option),
+            (None, Some(address)) if !address.is_empty() => (address, EndpointSource::Environment),
+            _ => (default, EndpointSource::Default),
+        };
+        Self { address: address.to_owned(), source }
+    }
+
+    /// Connects a socket, with a first check that gives a better answer than ZeroMQ's "invalid
+    /// argument".
+    pub(crate) fn connect(&self, socket: &zmq::Socket) -> Result<(), CallError> {
+        let invalid = |source| CallError::InvalidEndpoint { endpoint: self.clone(), source };
+        if !["tcp://", "ipc://"].iter().any(|scheme| self.address.starts_with(scheme)) {
+            return Err(invalid(None));
+        }
+        socket.connect(&self.address).map_err(|source| invalid(Some(source)))
+    }
+
+    fn origin(&self) -> &'static str {
+        match self.source {
+            EndpointSource::Option => "the endpoint comes from --endpoint",
+            EndpointSource::Environment => "the endpoint comes from CIRCUSCTL_ENDPOINT",
+            EndpointSource::Default => {
+                "the endpoint is the default: neither --endpoint nor CIRCUSCTL_ENDPOINT is given"
+            }
+        }
+    }
+}
+
+/// How far a connection came before time ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody listens at the endpoint.
+    Nobody,
+    /// Somebody listens, and does not speak ZeroMQ.
+    Stranger,
+    /// A ZeroMQ peer that did not answer.
+    Peer,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The text is no endpoint.
+    #[error("`{}` is not an endpoint", endpoint.address)]
+    InvalidEndpoint {
+        /// The text.
+        endpoint: Endpoint,
+        /// What ZeroMQ says, if it was asked.
+        source: Option<zmq::Error>,
+    },
+    /// Time ran out.
+    #[error("no circusd answers at {} within {} s", endpoint.address, timeout.as_secs())]
+    NoAnswer {
+        /// Who was asked.
+        endpoint: Endpoint,
+        /// How long.
+        timeout: Duration,
+        /// How far it came.
+        reach: Reach,
+    },
+    /// Something answered, and it is not circusd.
+    #[error("what answers at {} is not circusd", endpoint.address)]
+    NotCircusd {
+        /// Who was asked.
+        endpoint: Endpoint,
+        /// What is wrong with the answer.
+        source: BadResponse,
+    },
+    /// A socket of our own failed.
+    #[error("could not talk to {}", endpoint.address)]
+    Socket {
+        /// Who was asked.
+        endpoint: Endpoint,
+        /// What ZeroMQ says.
+        source: zmq::Error,
+    },
+}
+
+/// A connection to one circusd.
+pub struct Client {
+    endpoint: Endpoint,
+    timeout: Duration,
+    socket: zmq::Socket,
+    monitor: zmq::Socket,
+}
+
+impl Client {
+    /// Prepares a connection. Nothing waits here: ZeroMQ connects in the background.
+    ///
+    /// # Errors
+    /// [`CallError::InvalidEndpoint`], and [`CallError::Socket`] when the process is out of fds.
+    pub fn connect(endpoint: Endpoint, timeout: Duration) -> Result<Self, CallError> {
+        let context = zmq::Context::new();
+        let (socket, monitor) = open(&context)
+            .map_err(|source| CallError::Socket { endpoint: endpoint.clone(), source })?;
+        endpoint.connect(&socket)?;
+        Ok(Self { endpoint, timeout, socket, monitor })
+    }
+
+    /// Sends one command and waits for its reply, at most for the timeout.
+    ///
+    /// # Errors
+    /// [`CallError`]; a refusal is not an error here but a [`Response`].
+    pub fn call(
+        &mut self,
+        command: &str,
+        properties: Map<String, Value>,
+    ) -> Result<Response, CallError> {
+        let id = Value::String(fresh_id());
+        let request = Request::new(id.clone(), command, properties);
+        let deadline = Instant::now() + self.timeout;
+        self.socket.send(request.to_bytes(), 0).map_err(|source| self.failed(source))?;
+        loop {
+            let Some(bytes) = self.receive(deadline)? else {
+                let reach = self.reach().map_err(|source| self.failed(source))?;
+                return Err(CallError::NoAnswer {
+                    endpoint: self.endpoint.clone(),
+                    timeout: self.timeout,
+                    reach,
+                });
+            };
+            let response = Response::parse(&bytes).map_err(|source| CallError::NotCircusd {
+                endpoint: self.endpoint.clone(),
+                source,
+            })?;
+            // Another id is the late answer to a call that was given up.
+            if response.get("id") == Some(&id) {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// The next message, or none when the deadline has passed.
+    fn receive(&self, deadline: Instant) -> Result<Option<Vec<u8>>, CallError> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let milliseconds = left.as_nanos().div_ceil(1_000_000);
+            match self.socket.poll(zmq::POLLIN, i64::try_from(milliseconds).unwrap_or(i64::MAX)) {
+                Ok(0) => return Ok(None),
+                Ok(_) => {}
+                Err(zmq::Error::EINTR) => continue,
+                Err(source) => return Err(self.failed(source)),
+            }
+            let frames = self.socket.recv_multipart(0).map_err(|source| self.failed(source))?;
+            if let Some(last) = frames.into_iter().last() {
+                return Ok(Some(last));
+            }
+        }
+    }
+
+    /// Reads what the monitor has recorded about the connection.
+    fn reach(&self) -> Result<Reach, zmq::Error> {
+        let mut reach = Reach::Nobody;
+        while self.monitor.poll(zmq::POLLIN, 0)? > 0 {
+            let frames = self.monitor.recv_multipart(0)?;
+            let Some([low, high, ..]) = frames.first().map(Vec::as_slice) else { continue };
+            let event = u16::from_ne_bytes([*low, *high]);
+            reach = if event == zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw() {
+                Reach::Peer
+            } else if event == zmq::SocketEvent::CONNECTED.to_raw() {
+                Reach::Stranger
+            } else if reach == Reach::Peer {
+                Reach::Nobody // It has gone. A stranger that hangs up remains a stranger.
+            } else {
+                reach
+            };
+        }
+        Ok(reach)
+    }
+
+    fn failed(&self, source: zmq::Error) -> CallError {
+        CallError::Socket { endpoint: self.endpoint.clone(), source }
+    }
+}
+
+/// A DEALER and the socket that reports on its connection.
+fn open(context: &zmq::Context) -> Result<(zmq::Socket, zmq::Socket), zmq::Error> {
+    let socket = context.socket(zmq::DEALER)?;
+    // An answer nobody waits for any more must not keep the process alive.
+    socket.set_linger(0)?;
+    socket.set_identity(fresh_id().as_bytes())?;
+    let events = [
+        zmq::SocketEvent::CONNECTED,
+        zmq::SocketEvent::DISCONNECTED,
+        zmq::SocketEvent::HANDSHAKE_SUCCEEDED,
+    ];
+    let mask = events.into_iter().fold(0, |mask, event| mask | i32::from(event.to_raw()));
+    socket.monitor("inproc://connection", mask)?;
+    let monitor = context.socket(zmq::PAIR)?;
+    monitor.set_linger(0)?;
+    monitor.connect("inproc://connection")?;
+    Ok((socket, monitor))
+}
+
+/// 32 hexadecimal digits that no other client uses.
+///
+/// The standard library keys every `RandomState` from the operating system's random source.
+fn fresh_id() -> String {
+    let word = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", word(), word())
+}
+
+impl From<CallError> for CommandError {
+    fn from(error: CallError) -> Self {
+        let report = Self::local(error.to_string());
+        match error {
+            CallError::InvalidEndpoint { endpoint, source } => {
+                let report = match source {
+                    Some(source) => report.cause(source.message()),
+                    None => report,
+                };
+                report
+                    .hint("an endpoint is tcp://HOST:PORT or ipc:///PATH/TO/SOCKET")
+                    .hint(endpoint.origin())
+            }
+            CallError::NoAnswer { endpoint, reach, .. } => {
+                let advice = match reach {
+                    Reach::Nobody => "nobody listens there; is circusd running?",
+                    Reach::Stranger => {
+                        "something listens there that does not speak ZeroMQ; circusd is elsewhere"
+                    }
+                    Reach::Peer => {
+                        "something listens there and takes longer; raise --timeout, above all with \
+                         --waiting"
+                    }
+                };
+                // Scripts look for these two words of the original.
+                report.cause("Timed out.").hint(advice).hint(endpoint.origin())
+            }
+            CallError::NotCircusd { endpoint, source } => {
+                report.cause(format!("its reply is {source}")).hint(endpoint.origin())
+            }
+            CallError::Socket { source, .. } => report.cause(source.message()),
+        }
+    }
+}
+
+/// A refusal ends with the text of circusd and an exit code of its own.
+pub fn refusal(response: &Response) -> Option<CommandError> {
+    response.failure().map(|failure| CommandError::new(Kind::Refused, failure.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explicit_endpoint_wins_over_the_variable_and_the_variable_over_the_default() {
+        let choose = |option, variable| {
+            let endpoint = Endpoint::choose(option, variable, "tcp://d");
+            (endpoint.address, endpoint.source)
+        };
+        assert_eq!(choose(Some("o"), Some("v")), ("o".into(), EndpointSource::Option));
+        assert_eq!(choose(None, Some("v")), ("v".into(), EndpointSource::Environment));
+        assert_eq!(choose(None, Some("")), ("tcp://d".into(), EndpointSource::Default));
+        assert_eq!(choose(None, None), ("tcp://d".into(), EndpointSource::Default));
+    }
+
+    #[test]
+    fn ids_are_32_hexadecimal_digits_and_differ() {
+        let (one, other) = (fresh_id(), fresh_id());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 32);
+        assert!(one.bytes().all(|b| b.is_ascii_hexdigit()));
+    }
+}

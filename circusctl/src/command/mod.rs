@@ -1,0 +1,20 @@
+//! The commands: one type per command with its arguments, its message and the text of its answer.
+//!
+//! Grouped by what the user wants. Texts on standard output are those of circusctl 0.17.2, to the
+//! byte, because scripts read them.
+
+mod admin;
+mod call;
+mod inspect;
+mod lifecycle;
+mod listen;
+mod option;
+mod option_value;
+mod scale;
+mod signal;
+mod stats;
+mod tree;
+
+pub use call::Call;
+pub use listen::Listen;
+pub use tree::{Command, CommandKind};

@@ -1,0 +1,7 @@
+//! Runs the `circusctl` program as a user does.
+#![expect(clippy::expect_used, reason = "a test fails loudly")]
+
+mod failures;
+mod golden;
+mod listen;
+mod support;
