@@ -41,7 +41,9 @@ pub(crate) fn read(
         })
         .collect();
     let base = base(section, false);
-    // Read now so that what is wrong is said at load; `watcher` reads the same keys again later.
+    // Read now so that what is wrong is said at load; `watcher` reads the same keys again later. The
+    // plugin may give a key such as `shell` a meaning of its own.
+    keys.be_lenient();
     watcher::read_keys(&mut keys, base, names, names);
     let config = PluginConfig { name: section.to_owned(), use_class, priority, options };
     (!keys.is_refused()).then_some(config)
@@ -61,6 +63,7 @@ pub fn watcher(
     let mut report = Report::default();
     let mut keys =
         SectionReader::of_options(&plugin.name, Path::new(""), &plugin.options, &mut report);
+    keys.be_lenient();
     keys.entries.shift_remove("cmd");
     keys.entries.shift_remove("args");
     let none = EnvNames::default();

@@ -18,6 +18,7 @@ pub(crate) struct SectionReader<'a> {
     header: Place,
     report: &'a mut Report,
     refused: bool,
+    lenient: bool,
 }
 
 impl<'a> SectionReader<'a> {
@@ -27,7 +28,7 @@ impl<'a> SectionReader<'a> {
         entries.shift_remove(HIDDEN);
         let header = ini.header(section)?.clone();
         let empty = entries.is_empty();
-        let mut reader = Self { section, entries, header, report, refused: false };
+        let mut reader = Self { section, entries, header, report, refused: false, lenient: false };
         if empty {
             reader.section_problem(Severity::Warning, "the section is empty and has no effect");
             return None;
@@ -50,7 +51,14 @@ impl<'a> SectionReader<'a> {
                 (key.clone(), Entry { value: value.clone(), place, inherited: false })
             })
             .collect();
-        Self { section, entries, header, report, refused: false }
+        Self { section, entries, header, report, refused: false, lenient: false }
+    }
+
+    /// From now on a wrong value is only warned about and does not count.
+    ///
+    /// For keys that another program may use with a meaning of its own.
+    pub(crate) fn be_lenient(&mut self) {
+        self.lenient = true;
     }
 
     /// Whether something keeps this section from being used.
@@ -120,6 +128,10 @@ impl<'a> SectionReader<'a> {
         value: Option<String>,
         message: String,
     ) {
+        let severity = match severity {
+            Severity::Error if self.lenient => Severity::Warning,
+            other => other,
+        };
         self.refused |= severity != Severity::Warning;
         let problem = Problem {
             file: place.file.to_path_buf(),

@@ -35,10 +35,8 @@ pub(crate) fn setting(watcher: &WatcherConfig, moment: &Moment<'_>, name: &str) 
         "warmup_delay" => w.warmup_delay.to_string(),
         "stop_signal" => w.stop_signal.number().to_string(),
         "max_retry" => w.max_retry.to_string(),
-        "graceful_timeout" if w.written.contains("graceful_timeout") => {
-            format!("{:?}", w.graceful_timeout)
-        }
-        "graceful_timeout" => w.graceful_timeout.to_string(),
+        // A float in circus, so 30 reads 30.0.
+        "graceful_timeout" => format!("{:?}", w.graceful_timeout),
         "priority" => w.priority.to_string(),
         "max_age" => w.max_age.to_string(),
         "max_age_variance" => w.max_age_variance.to_string(),
