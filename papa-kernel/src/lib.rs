@@ -1,1 +1,27 @@
 //! The papa kernel: owns what must survive circusd.
+//!
+//! One process, one thread, one epoll: managed sockets, hosted processes with their unread
+//! output, and named values. It starts processes and reports their end; it never stops, signals,
+//! restarts or judges them. [`child`] and [`socket`] are used by circusd as well, and [`run`] is
+//! the whole program.
+
+pub mod child;
+mod cli;
+mod client;
+mod command;
+mod errno;
+mod help;
+mod kernel;
+mod listener;
+mod output;
+mod poller;
+mod process_table;
+mod session;
+pub mod socket;
+mod socket_table;
+mod sys;
+mod tables;
+mod value_table;
+mod watch;
+
+pub use cli::run;

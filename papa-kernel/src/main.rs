@@ -1,3 +1,7 @@
 //! The `papa-kernel` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    papa_kernel::run(std::env::args_os().skip(1))
+}

@@ -1,0 +1,409 @@
+//! Starting a process: everything between a description of it and its pid.
+//!
+//! Used by the kernel for hosted processes and by circusd for its own. All lookups happen before
+//! the fork; between fork and exec only async-signal-safe calls run, on data prepared before.
+//! Never decides when to start, stop or signal anything.
+#![expect(unsafe_code, reason = "the step between fork and exec")]
+
+mod credentials;
+mod error;
+mod pidfd;
+
+pub use credentials::Credentials;
+pub use error::SpawnError;
+pub use nix::sys::resource::Resource;
+pub use pidfd::{Exit, PidFd};
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::resource::{getrlimit, setrlimit};
+
+use crate::sys;
+
+/// Where standard input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Input {
+    /// /dev/null.
+    #[default]
+    Null,
+    /// The caller's.
+    Inherit,
+    /// A copy of this descriptor of the caller.
+    Fd(RawFd),
+}
+
+/// Where standard output or standard error goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Output {
+    /// /dev/null.
+    #[default]
+    Null,
+    /// The caller's.
+    Inherit,
+    /// A pipe that the caller reads.
+    Pipe,
+    /// For standard error only: the same as standard output.
+    Stdout,
+}
+
+/// A process to start.
+#[derive(Debug, Clone, Default)]
+pub struct ChildSpec {
+    /// Program and arguments. A program without a slash is looked up in the PATH of `env`, or in
+    /// the system's default path, after the working directory was entered.
+    pub argv: Vec<Vec<u8>>,
+    /// The whole environment.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where to start; the caller's directory if absent.
+    pub working_dir: Option<PathBuf>,
+    /// Whom to run as; the caller if absent.
+    pub credentials: Option<Credentials>,
+    /// Soft and hard limit; `None` is unlimited.
+    pub rlimits: Vec<(Resource, Option<u64>)>,
+    /// File mode creation mask; the caller's if absent.
+    pub umask: Option<u32>,
+    /// Standard input.
+    pub stdin: Input,
+    /// Standard output.
+    pub stdout: Output,
+    /// Standard error.
+    pub stderr: Output,
+    /// Descriptors above 2 that the process gets under the same number.
+    pub keep_fds: Vec<RawFd>,
+}
+
+/// A process that was started.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its number, also that of its session and process group.
+    pub pid: i32,
+    /// The handle to wait and signal with.
+    pub pidfd: PidFd,
+    /// Our end of its output, non-blocking and close-on-exec.
+    pub stdout: Option<OwnedFd>,
+    /// Our end of its error output, non-blocking and close-on-exec.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// What this process changed about itself and its children must not inherit.
+#[derive(Debug, Clone, Copy)]
+struct Shield {
+    nofile: (u64, u64),
+    reset_oom: bool,
+}
+
+static SHIELD: OnceLock<Shield> = OnceLock::new();
+
+/// Raises this process' own limit of open files to what it may have. Children started after
+/// this get the original limit back, and lose a protection from the OOM killer.
+pub(crate) fn raise_own_limits() {
+    const MOST: u64 = 1 << 20;
+    let Ok(original) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let oom = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    let reset_oom = oom.trim().parse::<i32>().is_ok_and(|score| score < 0);
+    if SHIELD.set(Shield { nofile: original, reset_oom }).is_ok() {
+        let wanted = original.1.max(MOST);
+        let raised = setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted)
+            .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, original.1, original.1));
+        if let Err(error) = raised {
+            tracing::warn!(%error, "could not raise the limit of open files");
+        }
+    }
+}
+
+/// The limit of this name: `nofile`, `NOFILE` and `RLIMIT_NOFILE` are the same.
+pub fn resource_by_name(name: &str) -> Option<Resource> {
+    let upper = name.to_ascii_uppercase();
+    Some(match upper.strip_prefix("RLIMIT_").unwrap_or(&upper) {
+        "AS" => Resource::RLIMIT_AS,
+        "CORE" => Resource::RLIMIT_CORE,
+        "CPU" => Resource::RLIMIT_CPU,
+        "DATA" => Resource::RLIMIT_DATA,
+        "FSIZE" => Resource::RLIMIT_FSIZE,
+        "LOCKS" => Resource::RLIMIT_LOCKS,
+        "MEMLOCK" => Resource::RLIMIT_MEMLOCK,
+        "MSGQUEUE" => Resource::RLIMIT_MSGQUEUE,
+        "NICE" => Resource::RLIMIT_NICE,
+        "NOFILE" | "OFILE" => Resource::RLIMIT_NOFILE,
+        "NPROC" => Resource::RLIMIT_NPROC,
+        "RSS" => Resource::RLIMIT_RSS,
+        "RTPRIO" => Resource::RLIMIT_RTPRIO,
+        "RTTIME" => Resource::RLIMIT_RTTIME,
+        "SIGPENDING" => Resource::RLIMIT_SIGPENDING,
+        "STACK" => Resource::RLIMIT_STACK,
+        _ => return None,
+    })
+}
+
+/// Starts the process, in a session of its own, with default signals and only the descriptors it
+/// was given. May be called from any thread.
+///
+/// # Errors
+/// [`SpawnError`] names what failed; nothing is left behind then.
+pub fn spawn(spec: &ChildSpec) -> Result<Spawned, SpawnError> {
+    let program = spec.argv.first().ok_or(SpawnError::NoCommand)?;
+    refuse_zero_bytes(spec)?;
+    let mut command = Command::new(OsStr::from_bytes(program));
+    command.args(spec.argv.iter().skip(1).map(|word| OsStr::from_bytes(word)));
+    command.env_clear();
+    command.envs(spec.env.iter().map(|(k, v)| (OsStr::from_bytes(k), OsStr::from_bytes(v))));
+    let system = |step| move |source| SpawnError::System { step, source };
+    command.stdin(match spec.stdin {
+        Input::Null => Stdio::null(),
+        Input::Inherit => Stdio::inherit(),
+        Input::Fd(fd) => Stdio::from(sys::duplicate(fd).map_err(system("copy the input"))?),
+    });
+    let pipe = |output| match output {
+        Output::Pipe => output_pipe().map(Some).map_err(system("make a pipe")),
+        _ => Ok(None),
+    };
+    let (stdout, mut stdout_child) = pipe(spec.stdout)?.unzip();
+    let (stderr, stderr_child) = pipe(spec.stderr)?.unzip();
+    if let Some(end) = stderr_child {
+        command.stderr(end);
+    } else {
+        command.stderr(match (spec.stderr, spec.stdout, &stdout_child) {
+            (Output::Stdout, _, Some(end)) => {
+                Stdio::from(end.try_clone().map_err(system("copy a pipe"))?)
+            }
+            (Output::Stdout, Output::Inherit, None) => {
+                Stdio::from(sys::duplicate(1).map_err(system("copy the output"))?)
+            }
+            (Output::Inherit, ..) => Stdio::inherit(),
+            _ => Stdio::null(),
+        });
+    }
+    command.stdout(match (stdout_child.take(), spec.stdout) {
+        (Some(end), _) => Stdio::from(end),
+        (None, Output::Inherit) => Stdio::inherit(),
+        (None, _) => Stdio::null(),
+    });
+
+    let plan = Plan::new(spec)?;
+    // SAFETY: `Plan::carry_out` makes only async-signal-safe calls on data prepared here.
+    unsafe { command.pre_exec(move || plan.carry_out()) };
+    let child = command.spawn().map_err(|error| explain(spec, error))?;
+    let pid = i32::try_from(child.id()).map_err(io::Error::other).map_err(system("read a pid"))?;
+    match PidFd::open(pid) {
+        Ok(pidfd) => Ok(Spawned { pid, pidfd, stdout, stderr }),
+        Err(error) => {
+            let mut child = child;
+            // It is our child and not reaped, so the number is still its own.
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(system("watch the new process")(error))
+        }
+    }
+}
+
+fn refuse_zero_bytes(spec: &ChildSpec) -> Result<(), SpawnError> {
+    let has_zero = |bytes: &[u8]| bytes.contains(&0);
+    let directory = spec.working_dir.as_deref().map(|path| path.as_os_str().as_bytes());
+    if spec.argv.iter().any(|word| has_zero(word)) {
+        return Err(SpawnError::NulByte { what: "command" });
+    }
+    if spec.env.iter().any(|(key, value)| has_zero(key) || has_zero(value)) {
+        return Err(SpawnError::NulByte { what: "environment" });
+    }
+    if directory.is_some_and(has_zero) {
+        return Err(SpawnError::NulByte { what: "working_dir" });
+    }
+    Ok(())
+}
+
+/// Our end (non-blocking) and the child's end (blocking) of a pipe.
+fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((ours, theirs))
+}
+
+/// What the child does between fork and exec.
+struct Plan {
+    working_dir: Option<CString>,
+    limits: Vec<(Resource, u64)>,
+    restore_nofile: Option<(u64, u64)>,
+    reset_oom: bool,
+    credentials: Option<Credentials>,
+    umask: Option<libc::mode_t>,
+    keep_fds: Vec<RawFd>,
+}
+
+/// Which step of the plan failed. Travels to the parent in the upper half of the error number,
+/// the only thing that std passes on.
+#[derive(Clone, Copy)]
+enum Step {
+    Exec = 0,
+    Session = 1,
+    WorkingDir = 2,
+    Groups = 3,
+    Group = 4,
+    User = 5,
+    KeepFd = 6,
+    /// And above: the number of the limit.
+    Limit = 16,
+}
+
+impl Plan {
+    fn new(spec: &ChildSpec) -> Result<Self, SpawnError> {
+        let shield = SHIELD.get();
+        let limits: Vec<_> = spec
+            .rlimits
+            .iter()
+            .map(|&(resource, limit)| (resource, limit.unwrap_or(libc::RLIM_INFINITY)))
+            .collect();
+        let own_nofile = limits.iter().any(|(resource, _)| *resource == Resource::RLIMIT_NOFILE);
+        let working_dir =
+            spec.working_dir.as_ref().map(|path| CString::new(path.as_os_str().as_bytes()));
+        Ok(Self {
+            working_dir: working_dir
+                .transpose()
+                .map_err(|_| SpawnError::NulByte { what: "working_dir" })?,
+            limits,
+            restore_nofile: shield.filter(|_| !own_nofile).map(|shield| shield.nofile),
+            reset_oom: shield.is_some_and(|shield| shield.reset_oom),
+            credentials: spec.credentials.clone(),
+            umask: spec.umask,
+            keep_fds: spec.keep_fds.clone(),
+        })
+    }
+
+    /// Runs in the child. No allocation, no lock, no log.
+    fn carry_out(&self) -> io::Result<()> {
+        reset_signals();
+        // SAFETY: setsid takes nothing and touches no memory of ours.
+        checked(Step::Session as i32, unsafe { libc::setsid() })?;
+        if let Some(path) = &self.working_dir {
+            // SAFETY: `path` is a C string that lives as long as the plan.
+            checked(Step::WorkingDir as i32, unsafe { libc::chdir(path.as_ptr()) })?;
+        }
+        if self.reset_oom {
+            reset_oom_score();
+        }
+        if let Some((soft, hard)) = self.restore_nofile {
+            // Lowering is always allowed; a failure would only leave more than was asked for.
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+        }
+        for (index, &(resource, limit)) in (0..).zip(&self.limits) {
+            if let Err(errno) = setrlimit(resource, limit, limit) {
+                return Err(failure(Step::Limit as i32 + index, errno as i32));
+            }
+        }
+        if let Some(credentials) = &self.credentials {
+            if let Some(groups) = &credentials.groups {
+                // SAFETY: pointer and length are those of a live slice of group numbers.
+                let result = unsafe { libc::setgroups(groups.len(), groups.as_ptr()) };
+                checked(Step::Groups as i32, result)?;
+            }
+            // SAFETY: setgid takes an integer.
+            checked(Step::Group as i32, unsafe { libc::setgid(credentials.gid) })?;
+            if let Some(uid) = credentials.uid {
+                // SAFETY: setuid takes an integer.
+                checked(Step::User as i32, unsafe { libc::setuid(uid) })?;
+            }
+        }
+        if let Some(mask) = self.umask {
+            // SAFETY: umask takes an integer and cannot fail.
+            unsafe { libc::umask(mask) };
+        }
+        let flag = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
+        // SAFETY: marks descriptors close-on-exec, also those that we inherited unmarked.
+        let marked = unsafe { libc::close_range(3, u32::MAX, flag) };
+        checked(Step::KeepFd as i32, marked)?;
+        for &fd in &self.keep_fds {
+            // SAFETY: F_SETFD takes an integer; a number that is not open gives EBADF.
+            checked(Step::KeepFd as i32, unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })?;
+        }
+        Ok(())
+    }
+}
+
+fn checked(step: i32, result: libc::c_int) -> io::Result<()> {
+    if result >= 0 {
+        return Ok(());
+    }
+    Err(failure(step, io::Error::last_os_error().raw_os_error().unwrap_or(0)))
+}
+
+fn failure(step: i32, errno: i32) -> io::Error {
+    io::Error::from_raw_os_error((step << 16) | (errno & 0xffff))
+}
+
+/// No signal blocked, none ignored.
+fn reset_signals() {
+    const LAST_SIGNAL: libc::c_int = 64;
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: sets a default disposition; numbers that cannot be set give an error.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: `none` is memory for one signal set, which the call fills in.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: `none` was filled in above; no old set is asked for.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// Gives up a protection from the OOM killer. Failing leaves the child protected, no worse.
+fn reset_oom_score() {
+    let path = c"/proc/self/oom_score_adj";
+    // SAFETY: `path` is a C string.
+    let fd = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
+    if fd >= 0 {
+        // SAFETY: the buffer is one byte long.
+        unsafe { libc::write(fd, c"0".as_ptr().cast(), 1) };
+        // SAFETY: the descriptor was opened above and is used by nobody else.
+        unsafe { libc::close(fd) };
+    }
+}
+
+/// Turns the number that came from the child into what failed.
+fn explain(spec: &ChildSpec, error: io::Error) -> SpawnError {
+    let Some(code) = error.raw_os_error() else {
+        return SpawnError::System { step: "start a process", source: error };
+    };
+    let (step, source) = (code >> 16, io::Error::from_raw_os_error(code & 0xffff));
+    let is = |known: Step| step == known as i32;
+    let program = || {
+        let program = spec.argv.first().map(Vec::as_slice).unwrap_or_default();
+        String::from_utf8_lossy(program).into_owned()
+    };
+    if is(Step::Exec) {
+        // The fork itself fails with these, exec does not.
+        return match source.raw_os_error() {
+            Some(libc::ENOENT) => SpawnError::ProgramNotFound { program: program() },
+            Some(libc::EAGAIN | libc::EMFILE | libc::ENFILE) => {
+                SpawnError::System { step: "start a process", source }
+            }
+            _ => SpawnError::Exec { program: program(), source },
+        };
+    }
+    if is(Step::WorkingDir) {
+        let path = spec.working_dir.clone().unwrap_or_default();
+        return SpawnError::WorkingDir { path, source };
+    }
+    let credentials =
+        [(Step::Groups, "supplementary groups"), (Step::Group, "group"), (Step::User, "user")];
+    if let Some((_, what)) = credentials.into_iter().find(|(known, _)| is(*known)) {
+        return SpawnError::Credentials { what, source };
+    }
+    let limit = usize::try_from(step - Step::Limit as i32).ok();
+    if let Some((resource, _)) = limit.and_then(|index| spec.rlimits.get(index)) {
+        let name = format!("{resource:?}");
+        let name = name.strip_prefix("RLIMIT_").unwrap_or(&name).to_ascii_lowercase();
+        return SpawnError::Limit { name, source };
+    }
+    let step = if is(Step::Session) { "start a session" } else { "pass on a descriptor" };
+    SpawnError::System { step, source }
+}
+
+#[cfg(test)]
+#[path = "child/tests.rs"]
+mod tests;

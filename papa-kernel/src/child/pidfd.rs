@@ -1,0 +1,69 @@
+//! A handle on one process that cannot be confused with a later one of the same number.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::sys;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// It returned this status, 0 to 255.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// As papa reports it: the status, or the negative number of the signal.
+    pub fn papa_code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => -signal,
+        }
+    }
+}
+
+/// A process, held by a descriptor that becomes readable when it ends.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Opens a handle on `pid`. Free of races only for a child that is not yet reaped.
+    ///
+    /// # Errors
+    /// When there is no such process, or no descriptor is left.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        sys::pidfd_open(pid).map(Self)
+    }
+
+    /// Sends a signal to the process.
+    ///
+    /// # Errors
+    /// `ESRCH` when it is gone, `EPERM` when it is not ours to signal.
+    pub fn send_signal(&self, signal: i32) -> io::Result<()> {
+        sys::pidfd_send_signal(self.as_fd(), signal)
+    }
+
+    /// How the child ended, if it has; it stays a zombie, so its pid cannot be used again.
+    ///
+    /// # Errors
+    /// `ECHILD` when it is not our child or was reaped.
+    pub fn peek(&self) -> io::Result<Option<Exit>> {
+        sys::wait_pidfd(self.as_fd(), true)
+    }
+
+    /// How the child ended, if it has, and lets go of its pid.
+    ///
+    /// # Errors
+    /// `ECHILD` when it is not our child or was reaped.
+    pub fn reap(&self) -> io::Result<Option<Exit>> {
+        sys::wait_pidfd(self.as_fd(), false)
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,257 @@
+//! The command line: arguments, the way into the background, and the only texts printed.
+
+use std::ffi::{CString, OsString};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, umask};
+
+use crate::child;
+use crate::kernel::Kernel;
+use crate::listener::Listener;
+use crate::sys::{Fork, fork};
+
+/// The port of papa 1.0.6.
+const DEFAULT_PORT: u16 = 20202;
+
+const USAGE: &str = "\
+Usage: papa-kernel [OPTION...]
+
+Holds sockets, processes and values for circusd and serves them to its own user.
+
+  -p, --port PORT         listen on 127.0.0.1:PORT (20202)
+  -u, --unix-socket PATH  listen on a unix socket instead, mode 0600
+  -d, --debug             log what happens to standard error
+      --daemonize         go into the background once clients can connect
+      --title NAME        be shown as \"papa daemon from NAME\"
+  -h, --help              print this text
+  -V, --version           print the version
+";
+
+/// What the arguments ask for.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    place: Place,
+    debug: bool,
+    daemonize: bool,
+    title: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Port(u16),
+    Path(PathBuf),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Request {
+    Serve(Options),
+    Help,
+    Version,
+}
+
+/// The arguments cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum UsageError {
+    #[error("{0} needs a value")]
+    NoValue(String),
+    #[error("`{0}` is not a port; use a number from 1 to 65535")]
+    BadPort(String),
+    #[error("unknown argument `{0}`")]
+    Unknown(String),
+}
+
+/// Runs the program with these arguments (without its name) and returns its exit code: 0 after a
+/// proper end, 1 when it could not serve, 2 for arguments it does not understand.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match parse(arguments) {
+        Ok(Request::Help) => print(USAGE),
+        Ok(Request::Version) => print(concat!("papa-kernel ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Request::Serve(options)) => match start(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(text) => fail(&text, 1),
+        },
+        Err(error) => fail(&format!("{error}; see papa-kernel --help"), 2),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    // A reader that has gone wants no more text.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn fail(text: &str, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "error: {text}");
+    ExitCode::from(code)
+}
+
+fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, UsageError> {
+    let mut options =
+        Options { place: Place::Port(DEFAULT_PORT), debug: false, daemonize: false, title: None };
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy().into_owned();
+        let (name, attached) = match text.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(OsString::from(value))),
+            _ => (text.as_str(), None),
+        };
+        let mut value = || {
+            attached
+                .clone()
+                .or_else(|| arguments.next())
+                .ok_or(UsageError::NoValue(name.to_owned()))
+        };
+        match name {
+            "-h" | "--help" => return Ok(Request::Help),
+            "-V" | "--version" => return Ok(Request::Version),
+            "-d" | "--debug" => options.debug = true,
+            "--daemonize" => options.daemonize = true,
+            "-u" | "--unix-socket" => options.place = Place::Path(value()?.into()),
+            "--title" => options.title = Some(value()?.to_string_lossy().into_owned()),
+            "-p" | "--port" => {
+                let text = value()?.to_string_lossy().into_owned();
+                let port = text.parse().ok().filter(|port| *port != 0);
+                options.place = Place::Port(port.ok_or(UsageError::BadPort(text))?);
+            }
+            _ => return Err(UsageError::Unknown(text)),
+        }
+    }
+    Ok(Request::Serve(options))
+}
+
+/// Listens and serves; with `--daemonize` in a process of its own.
+fn start(options: &Options) -> Result<(), String> {
+    let ready = if options.daemonize {
+        match go_into_background()? {
+            Some(ready) => Some(ready),
+            None => return Ok(()),
+        }
+    } else {
+        None
+    };
+    start_logging(options.debug);
+    let prepared = prepare(options).and_then(|kernel| {
+        if options.daemonize {
+            leave_surroundings()?;
+        }
+        Ok(kernel)
+    });
+    match (prepared, ready) {
+        (Ok(mut kernel), ready) => {
+            if let Some(ready) = ready {
+                tell_launcher(ready, READY);
+            }
+            kernel.run().map_err(|error| format!("the kernel's loop failed: {error}"))
+        }
+        (Err(text), Some(ready)) => {
+            tell_launcher(ready, &text);
+            Ok(()) // The launcher reports it.
+        }
+        (Err(text), None) => Err(text),
+    }
+}
+
+fn prepare(options: &Options) -> Result<Kernel, String> {
+    if let Some(title) = &options.title {
+        let name = format!("papa daemon from {title}").replace('\0', "");
+        if let Ok(name) = CString::new(name) {
+            // Only the name in /proc/PID/comm; Linux keeps its first 15 bytes.
+            let _ = nix::sys::prctl::set_name(&name);
+        }
+    }
+    let listener = match &options.place {
+        Place::Port(port) => Listener::on_port(*port),
+        Place::Path(path) => Listener::on_path(path),
+    };
+    let listener = listener.map_err(|error| error.to_string())?;
+    child::raise_own_limits();
+    Kernel::new(listener).map_err(|error| format!("cannot start: {error}"))
+}
+
+fn start_logging(debug: bool) {
+    let level = if debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .finish();
+    // Whoever runs the kernel inside its own program may have a log already.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// What the daemon says to its launcher when clients can connect; anything else is what failed.
+const READY: &str = "ready";
+
+/// In the daemon: the pipe to tell the launcher. In the launcher, once that has happened: `None`.
+fn go_into_background() -> Result<Option<OwnedFd>, String> {
+    let failed = |error: std::io::Error| format!("cannot go into the background: {error}");
+    let (reader, writer) =
+        nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+    match fork().map_err(failed)? {
+        Fork::Child => Ok(Some(writer)),
+        Fork::Parent => {
+            drop(writer);
+            let mut text = String::new();
+            std::fs::File::from(reader).read_to_string(&mut text).map_err(failed)?;
+            match text.as_str() {
+                READY => Ok(None),
+                "" => Err("the kernel ended before it was ready".to_owned()),
+                text => Err(text.to_owned()),
+            }
+        }
+    }
+}
+
+fn tell_launcher(pipe: OwnedFd, text: &str) {
+    // A launcher that was killed needs no answer.
+    let _ = std::fs::File::from(pipe).write_all(text.as_bytes());
+}
+
+/// Lets go of the launcher's session, directory, mask and terminal, as papa's daemon does.
+fn leave_surroundings() -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot go into the background: {error}");
+    nix::unistd::setsid().map_err(|errno| failed(errno.into()))?;
+    std::env::set_current_dir("/").map_err(failed)?;
+    umask(Mode::from_bits_truncate(0o027));
+    let null =
+        std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed)?;
+    nix::unistd::dup2_stdin(&null).map_err(|errno| failed(errno.into()))?;
+    nix::unistd::dup2_stdout(&null).map_err(|errno| failed(errno.into()))?;
+    nix::unistd::dup2_stderr(&null).map_err(|errno| failed(errno.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Request, UsageError> {
+        parse(arguments.iter().map(OsString::from))
+    }
+
+    #[test]
+    fn papas_flags_are_understood() {
+        let options = Options {
+            place: Place::Path("/run/papa.sock".into()),
+            debug: true,
+            daemonize: true,
+            title: Some("circusd".to_owned()),
+        };
+        let arguments = ["-d", "--daemonize", "-u", "/run/papa.sock", "--title=circusd"];
+        assert_eq!(parsed(&arguments), Ok(Request::Serve(options)));
+        let Ok(Request::Serve(options)) = parsed(&["--port", "1234"]) else { panic!() };
+        assert_eq!(options.place, Place::Port(1234));
+        let Ok(Request::Serve(options)) = parsed(&[]) else { panic!() };
+        assert_eq!(options.place, Place::Port(20202));
+    }
+
+    #[test]
+    fn arguments_that_mean_nothing_are_named() {
+        let text = |arguments: &[&str]| parsed(arguments).unwrap_err().to_string();
+        assert_eq!(text(&["-x"]), "unknown argument `-x`");
+        assert_eq!(text(&["-p"]), "-p needs a value");
+        assert_eq!(text(&["-p", "0"]), "`0` is not a port; use a number from 1 to 65535");
+    }
+}

@@ -1,0 +1,265 @@
+//! One connection: its buffers, both bounded, and whether it commands, watches or is on its way
+//! out.
+//!
+//! Reads and writes bytes; what the lines mean is `session`'s business.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::sys::epoll::EpollFlags;
+use nix::sys::socket::{Shutdown, shutdown};
+
+use crate::poller::ClientId;
+use crate::watch::Watch;
+
+/// The longest request line, in bytes. Twice what Linux passes to a program, so that an exact
+/// line still fits when much of it is escaped.
+pub(crate) const LONGEST_LINE: usize = 4 << 20;
+/// A client with this much unread output is not served until it has read some of it.
+const MOST_OUTPUT: usize = 1 << 20;
+/// What is read from one client before others get their turn.
+const READ_PER_TURN: usize = 256 << 10;
+/// What a client may still send after its connection has ended, before it is cut off.
+const MOST_DRAINED: usize = 64 << 20;
+/// Buffers larger than this are given back when they are empty.
+const KEPT_CAPACITY: usize = 64 << 10;
+
+/// What a connection is for.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    /// Lines are commands.
+    Commands,
+    /// Lines are answers to blocks.
+    Watching(Watch),
+    /// The last reply is on its way; input is thrown away until the client hangs up, since
+    /// closing over unread input would reset the connection and lose that reply.
+    Leaving,
+}
+
+/// The line is longer than [`LONGEST_LINE`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct LineTooLong;
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) id: ClientId,
+    fd: OwnedFd,
+    input: Vec<u8>,
+    /// Input before this has been taken.
+    taken: usize,
+    /// No line feed between `taken` and this.
+    searched: usize,
+    drained: usize,
+    pub(crate) output: Vec<u8>,
+    written: usize,
+    pub(crate) mode: Mode,
+    /// The client will send nothing more.
+    pub(crate) ended: bool,
+    /// The client will read nothing more either.
+    pub(crate) broken: bool,
+    shut: bool,
+    pub(crate) interest: EpollFlags,
+}
+
+impl Client {
+    pub(crate) fn new(id: ClientId, fd: OwnedFd) -> Self {
+        Self {
+            id,
+            fd,
+            input: Vec::new(),
+            taken: 0,
+            searched: 0,
+            drained: 0,
+            output: Vec::new(),
+            written: 0,
+            mode: Mode::Commands,
+            ended: false,
+            broken: false,
+            shut: false,
+            interest: EpollFlags::empty(),
+        }
+    }
+
+    /// Reads what is there, up to the share of one turn.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
+        let mut share = READ_PER_TURN;
+        while share > 0 && !self.ended && self.has_room() {
+            match nix::unistd::read(&self.fd, buffer) {
+                Ok(0) => self.ended = true,
+                Ok(count) if matches!(self.mode, Mode::Leaving) => {
+                    self.drained += count;
+                    share = share.saturating_sub(count);
+                }
+                Ok(count) => {
+                    self.input.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    share = share.saturating_sub(count);
+                }
+                Err(nix::Error::EAGAIN) => break,
+                Err(nix::Error::EINTR) => {}
+                Err(_) => (self.ended, self.broken) = (true, true),
+            }
+        }
+        if self.drained > MOST_DRAINED {
+            (self.ended, self.broken) = (true, true);
+        }
+    }
+
+    /// The next whole line without its line feed.
+    pub(crate) fn take_line(&mut self) -> Result<Option<Vec<u8>>, LineTooLong> {
+        let rest = self.input.get(self.searched..).unwrap_or_default();
+        let Some(at) = rest.iter().position(|&byte| byte == b'\n') else {
+            self.searched = self.input.len();
+            if self.input.len() - self.taken > LONGEST_LINE {
+                return Err(LineTooLong);
+            }
+            self.compact();
+            return Ok(None);
+        };
+        let end = self.searched + at;
+        let line = self.input.get(self.taken..end).unwrap_or_default().to_vec();
+        (self.taken, self.searched) = (end + 1, end + 1);
+        if line.len() > LONGEST_LINE {
+            return Err(LineTooLong);
+        }
+        Ok(Some(line))
+    }
+
+    /// Whether a whole line waits.
+    pub(crate) fn has_line(&self) -> bool {
+        self.input.get(self.searched..).unwrap_or_default().contains(&b'\n')
+    }
+
+    fn compact(&mut self) {
+        self.input.drain(..self.taken);
+        self.searched -= self.taken;
+        self.taken = 0;
+        if self.input.is_empty() && self.input.capacity() > KEPT_CAPACITY {
+            self.input = Vec::new();
+        }
+    }
+
+    /// Whether more input can be held: one line, and what one turn reads.
+    fn has_room(&self) -> bool {
+        matches!(self.mode, Mode::Leaving) || self.input.len() - self.taken <= LONGEST_LINE
+    }
+
+    /// Whether the client must read before it is served again.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.output.len() - self.written > MOST_OUTPUT
+    }
+
+    /// Whether everything has been written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.output.len() == self.written
+    }
+
+    /// Writes what the connection takes now.
+    pub(crate) fn flush(&mut self) {
+        while !self.is_flushed() && !self.broken {
+            match nix::unistd::write(&self.fd, self.output.get(self.written..).unwrap_or_default())
+            {
+                Ok(count) => self.written += count,
+                Err(nix::Error::EAGAIN) => break,
+                Err(nix::Error::EINTR) => {}
+                Err(_) => (self.ended, self.broken) = (true, true),
+            }
+        }
+        if self.is_flushed() {
+            self.output.clear();
+            self.written = 0;
+            if self.output.capacity() > KEPT_CAPACITY {
+                self.output = Vec::new();
+            }
+            if matches!(self.mode, Mode::Leaving) && !self.shut {
+                self.shut = true;
+                if shutdown(self.fd.as_raw_fd(), Shutdown::Write).is_err() {
+                    self.broken = true;
+                }
+            }
+        }
+    }
+
+    /// Sends a last text and ends the connection once it is out.
+    pub(crate) fn leave(&mut self, last: &[u8]) {
+        self.output.extend_from_slice(last);
+        self.mode = Mode::Leaving;
+        self.drained += self.input.len() - self.taken;
+        self.input = Vec::new();
+        (self.taken, self.searched) = (0, 0);
+    }
+
+    /// Whether the connection can be closed.
+    pub(crate) fn is_done(&self) -> bool {
+        let waiting = matches!(self.mode, Mode::Watching(_)) || self.has_line();
+        self.broken || (self.ended && self.is_flushed() && !waiting)
+    }
+
+    /// What the poller should report. A broken connection is always reported.
+    pub(crate) fn wanted(&self) -> EpollFlags {
+        let mut wanted = EpollFlags::empty();
+        let serves = matches!(self.mode, Mode::Leaving) || !self.is_congested();
+        if !self.ended && serves && self.has_room() {
+            wanted |= EpollFlags::EPOLLIN;
+        }
+        if !self.is_flushed() {
+            wanted |= EpollFlags::EPOLLOUT;
+        }
+        wanted
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn pair() -> (UnixStream, Client) {
+        let (theirs, ours) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (theirs, Client::new(ClientId(1), ours.into()))
+    }
+
+    #[test]
+    fn lines_come_whole_however_they_were_sent() {
+        let (mut theirs, mut client) = pair();
+        let mut buffer = [0; 100];
+        theirs.write_all(b"se").unwrap();
+        client.fill(&mut buffer);
+        assert_eq!(client.take_line(), Ok(None));
+        theirs.write_all(b"t a\nget a\nle").unwrap();
+        client.fill(&mut buffer);
+        assert_eq!(client.take_line(), Ok(Some(b"set a".to_vec())));
+        assert!(client.has_line());
+        assert_eq!(client.take_line(), Ok(Some(b"get a".to_vec())));
+        assert_eq!(client.take_line(), Ok(None));
+        drop(theirs);
+        client.fill(&mut buffer);
+        assert!(client.ended && client.is_done());
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_and_not_kept() {
+        let (mut theirs, mut client) = pair();
+        let writer = std::thread::spawn(move || {
+            // Ends with an error once the other side has been dropped.
+            let _ = theirs.write_all(&vec![b'x'; 3 * LONGEST_LINE]);
+        });
+        let mut buffer = vec![0; 64 << 10];
+        while client.take_line().is_ok() {
+            client.fill(&mut buffer);
+        }
+        assert!(client.input.len() <= LONGEST_LINE + READ_PER_TURN + buffer.len());
+        client.leave(b"Error: no\n> ");
+        assert_eq!(client.input.capacity(), 0);
+        drop(client);
+        writer.join().unwrap();
+    }
+}

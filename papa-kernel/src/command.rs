@@ -1,0 +1,294 @@
+//! One function per verb: checks first, then the change, so that a command applies wholly or not
+//! at all.
+//!
+//! Knows the tables but no connection; what must happen to the connection is the [`Outcome`].
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use protocol::papa::{
+    Argument, Command, Form, Noun, Pattern, Piece, ProcessSpec, SocketSpec, ValueRow,
+};
+
+use crate::child::{self, ChildSpec, Credentials, SpawnError};
+use crate::errno::errno_text;
+use crate::help;
+use crate::poller::{Poller, ProcessId};
+use crate::process_table::Hosted;
+use crate::socket::BindError;
+use crate::socket_table::MakeSocketError;
+use crate::tables::{Tables, first_missing, selected};
+
+/// What a verb leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// A text, sent with a line feed and the prompt.
+    Reply(Vec<u8>),
+    /// A line, and then the streams of these processes.
+    Watch(Vec<u8>, Vec<ProcessId>),
+    /// The connection ends.
+    Quit,
+    /// The kernel ends when the other clients have gone.
+    Exit,
+}
+
+/// A request cannot be carried out. The text goes to the client after `Error: `.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecuteError {
+    #[error("{0} not found")]
+    NotFound(String),
+    #[error("Nothing to watch")]
+    NothingToWatch,
+    #[error("You cannot remove all variables")]
+    AllValues,
+    #[error("Process for {name} has already been created - {row}")]
+    ProcessDiffers { name: String, row: String },
+    #[error("Socket {0} not found")]
+    UnknownSocket(String),
+    #[error("You forgot to specify either \".port\" or \".fileno\" after the name")]
+    WhatOfSocket,
+    #[error("Process for {0} argument starts with \"$(socket.\" but has no closing parenthesis")]
+    Unclosed(String),
+    #[error("Unknown rlimit \"{0}\"")]
+    UnknownLimit(String),
+    #[error("Could not watch the new process - {}", errno_text(.0))]
+    Register(std::io::Error),
+    #[error(transparent)]
+    Socket(#[from] MakeSocketError),
+    #[error(transparent)]
+    Clone(#[from] BindError),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+}
+
+/// Seconds since 1970, as the protocol shows times.
+pub(crate) fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Carries out one request.
+pub(crate) fn execute(
+    tables: &mut Tables,
+    poller: &Poller,
+    form: Form,
+    command: Command,
+) -> Result<Outcome, ExecuteError> {
+    Ok(match command {
+        Command::List(noun, patterns) => Outcome::Reply(list(tables, form, noun, &patterns)),
+        Command::Remove(noun, patterns) => remove(tables, noun, &patterns)?,
+        Command::MakeSocket(spec) => make_socket(tables, form, *spec)?,
+        Command::MakeProcess { spec, watch } => make_process(tables, poller, form, *spec, watch)?,
+        Command::Watch(patterns) => watch(tables, &patterns)?,
+        Command::Set(name, value) => {
+            tables.values.set(name, value);
+            Outcome::Reply(Vec::new())
+        }
+        Command::Get(name) => {
+            let mut text = Vec::new();
+            if let Some(value) = tables.values.get(&name) {
+                form.print_value(value, &mut text);
+            }
+            Outcome::Reply(text)
+        }
+        Command::Help(topic) => Outcome::Reply(help::text(&topic).into_bytes()),
+        Command::Quit => Outcome::Quit,
+        Command::ExitIfIdle if tables.is_idle() => Outcome::Exit,
+        Command::ExitIfIdle => Outcome::Reply(b"not idle".to_vec()),
+    })
+}
+
+fn list(tables: &Tables, form: Form, noun: Noun, patterns: &[Pattern]) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut row = |name: &str, print: &dyn Fn(&mut Vec<u8>)| {
+        if selected(patterns, name) {
+            if !text.is_empty() {
+                text.push(b'\n');
+            }
+            print(&mut text);
+        }
+    };
+    match noun {
+        Noun::Sockets => tables.sockets.iter().for_each(|socket| {
+            row(&socket.spec.name, &|out| socket.row().print(form, out));
+        }),
+        Noun::Processes => tables.processes.iter().for_each(|(name, _, hosted)| {
+            row(name, &|out| hosted.row().print(form, out));
+        }),
+        Noun::Values => tables.values.iter().for_each(|(name, value)| {
+            let entry = ValueRow { name: name.to_owned(), value: value.to_vec() };
+            row(name, &|out| entry.print(form, out));
+        }),
+    }
+    text
+}
+
+fn remove(tables: &mut Tables, noun: Noun, patterns: &[Pattern]) -> Result<Outcome, ExecuteError> {
+    let missing = match noun {
+        Noun::Sockets => first_missing(patterns, |name| tables.sockets.get(name).is_some()),
+        Noun::Processes => first_missing(patterns, |name| tables.processes.find(name).is_some()),
+        Noun::Values => None,
+    };
+    if let Some(name) = missing {
+        return Err(ExecuteError::NotFound(name.to_owned()));
+    }
+    match noun {
+        Noun::Sockets => tables.sockets.retain(|name| !selected(patterns, name)),
+        Noun::Values => {
+            if patterns.is_empty() || matches!(patterns, [only] if only.0 == "*") {
+                return Err(ExecuteError::AllValues);
+            }
+            tables.values.retain(|name| !selected(patterns, name));
+        }
+        Noun::Processes => {
+            for id in select_processes(tables, patterns) {
+                tables.processes.remove(id);
+            }
+        }
+    }
+    Ok(Outcome::Reply(Vec::new()))
+}
+
+fn select_processes(tables: &Tables, patterns: &[Pattern]) -> Vec<ProcessId> {
+    let named = tables.processes.iter().filter(|(name, ..)| selected(patterns, name));
+    named.map(|(_, id, _)| id).collect()
+}
+
+fn watch(tables: &Tables, patterns: &[Pattern]) -> Result<Outcome, ExecuteError> {
+    if let Some(name) = first_missing(patterns, |name| tables.processes.find(name).is_some()) {
+        return Err(ExecuteError::NotFound(name.to_owned()));
+    }
+    let processes = select_processes(tables, patterns);
+    if processes.is_empty() {
+        return Err(ExecuteError::NothingToWatch);
+    }
+    Ok(Outcome::Watch(format!("Watching {}", processes.len()).into_bytes(), processes))
+}
+
+fn make_socket(tables: &mut Tables, form: Form, spec: SocketSpec) -> Result<Outcome, ExecuteError> {
+    let row = tables.sockets.make(form, spec)?;
+    let mut text = Vec::new();
+    row.print(form, &mut text);
+    Ok(Outcome::Reply(text))
+}
+
+fn make_process(
+    tables: &mut Tables,
+    poller: &Poller,
+    form: Form,
+    spec: ProcessSpec,
+    watch: bool,
+) -> Result<Outcome, ExecuteError> {
+    let credentials = Credentials::resolve(spec.uid.as_deref(), spec.gid.as_deref())?;
+    let printed = |hosted: &Hosted| {
+        let mut text = Vec::new();
+        hosted.row().print(form, &mut text);
+        text
+    };
+    let (id, row) = match tables.processes.find(&spec.name) {
+        Some((id, hosted)) if hosted.matches(&spec, credentials.as_ref()) => (id, printed(hosted)),
+        Some((_, hosted)) => {
+            let row = String::from_utf8_lossy(&printed(hosted)).into_owned();
+            return Err(ExecuteError::ProcessDiffers { name: spec.name, row });
+        }
+        None => {
+            let id = start(tables, poller, spec, credentials)?;
+            (id, tables.processes.get_mut(id).map(|hosted| printed(hosted)).unwrap_or_default())
+        }
+    };
+    Ok(if watch { Outcome::Watch(row, vec![id]) } else { Outcome::Reply(row) })
+}
+
+fn start(
+    tables: &mut Tables,
+    poller: &Poller,
+    spec: ProcessSpec,
+    credentials: Option<Credentials>,
+) -> Result<ProcessId, ExecuteError> {
+    let mut passed = PassedSockets::default();
+    let mut argv = if spec.shell { vec![b"/bin/sh".to_vec(), b"-c".to_vec()] } else { Vec::new() };
+    for argument in &spec.argv {
+        argv.push(passed.expand(tables, &spec.name, argument)?);
+    }
+    let limit = |(name, value): &(String, Option<u64>)| {
+        let resource = child::resource_by_name(name);
+        Ok((resource.ok_or_else(|| ExecuteError::UnknownLimit(name.clone()))?, *value))
+    };
+    let (stdout, stderr) = Hosted::outputs(&spec);
+    let child_spec = ChildSpec {
+        argv,
+        env: spec.env.clone(),
+        working_dir: spec.working_dir.clone().map(|path| {
+            PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(path))
+        }),
+        credentials: credentials.clone(),
+        rlimits: spec.rlimits.iter().map(limit).collect::<Result<_, ExecuteError>>()?,
+        umask: spec.umask,
+        stdin: child::Input::Null,
+        stdout,
+        stderr,
+        keep_fds: passed.numbers.clone(),
+    };
+    let started = now();
+    let spawned = child::spawn(&child_spec)?;
+    tracing::debug!(name = spec.name, pid = spawned.pid, "process started");
+    tables
+        .processes
+        .insert(spec, credentials, spawned, started, poller)
+        .map_err(ExecuteError::Register)
+}
+
+/// The sockets that one process refers to.
+#[derive(Default)]
+struct PassedSockets {
+    numbers: Vec<RawFd>,
+    /// Made for this process; closed here once it has them.
+    clones: Vec<(String, OwnedFd)>,
+}
+
+impl PassedSockets {
+    /// Replaces the references of an argument.
+    fn expand(
+        &mut self,
+        tables: &Tables,
+        process: &str,
+        argument: &Argument,
+    ) -> Result<Vec<u8>, ExecuteError> {
+        let mut text = Vec::new();
+        for piece in argument.pieces() {
+            match piece {
+                Piece::Text(part) => text.extend(part),
+                Piece::Reference(inner) => text.extend(self.look_up(tables, inner)?.bytes()),
+                Piece::Unclosed => return Err(ExecuteError::Unclosed(process.to_owned())),
+            }
+        }
+        Ok(text)
+    }
+
+    fn look_up(&mut self, tables: &Tables, inner: &[u8]) -> Result<String, ExecuteError> {
+        let inner = String::from_utf8_lossy(inner);
+        let (name, what) = inner.rsplit_once('.').ok_or(ExecuteError::WhatOfSocket)?;
+        if !matches!(what, "port" | "fileno") {
+            return Err(ExecuteError::WhatOfSocket);
+        }
+        let unknown = || ExecuteError::UnknownSocket(name.to_owned());
+        let socket = tables.sockets.get(name).ok_or_else(unknown)?;
+        if what == "port" {
+            return Ok(socket.port().map_or_else(|| "None".to_owned(), |port| port.to_string()));
+        }
+        let number = match (socket.fileno(), self.clones.iter().find(|(known, _)| known == name)) {
+            (Some(number), _) => number,
+            (None, Some((_, clone))) => clone.as_raw_fd(),
+            (None, None) => {
+                let clone = socket.clone_for_process()?;
+                let number = clone.as_raw_fd();
+                self.clones.push((name.to_owned(), clone));
+                number
+            }
+        };
+        if !self.numbers.contains(&number) {
+            self.numbers.push(number);
+        }
+        Ok(number.to_string())
+    }
+}

@@ -1,0 +1,241 @@
+//! The loop: which event goes where, and nothing else.
+//!
+//! One thread waits in one place, the poller. Each turn takes a bounded piece of work from each
+//! source that is ready, so that nobody starves; then every client that has something new to
+//! read is served once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::sys::epoll::EpollFlags;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use protocol::papa::{GREETING, PROMPT};
+
+use crate::client::{Client, Mode};
+use crate::command::now;
+use crate::listener::Listener;
+use crate::poller::{ClientId, Poller, ProcessId, Source};
+use crate::process_table::PipeRead;
+use crate::session::{self, Progress};
+use crate::tables::Tables;
+
+/// Connections taken in one turn.
+const ACCEPTS_PER_TURN: usize = 16;
+/// Connections at once; the real circusd has one for each hosted process.
+const MOST_CLIENTS: usize = 16 << 10;
+/// What one read from a pipe can bring: all that a pipe holds unless it was enlarged.
+const PIPE_BUFFER: usize = 64 << 10;
+
+/// Everything the process has.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    tables: Tables,
+    clients: BTreeMap<ClientId, Client>,
+    poller: Poller,
+    listener: Listener,
+    signals: SignalFd,
+    next_client: u64,
+    /// Clients to serve at the end of the turn.
+    due: BTreeSet<ClientId>,
+    /// A client asked for the end and nobody has come since.
+    exit_requested: bool,
+    /// A signal asked for the end.
+    terminated: bool,
+    /// Given up for a moment when descriptors run out, to turn a client away.
+    spare: Option<OwnedFd>,
+    buffer: Vec<u8>,
+}
+
+impl Kernel {
+    /// Takes over a listener and the process' signals.
+    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
+        let mut mask = SigSet::empty();
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+            mask.add(signal);
+        }
+        mask.thread_block()?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        let poller = Poller::new()?;
+        poller.add(&listener, Source::Listener, EpollFlags::EPOLLIN)?;
+        poller.add(&signals, Source::Signals, EpollFlags::EPOLLIN)?;
+        Ok(Self {
+            tables: Tables::default(),
+            clients: BTreeMap::new(),
+            poller,
+            listener,
+            signals,
+            next_client: 0,
+            due: BTreeSet::new(),
+            exit_requested: false,
+            terminated: false,
+            spare: spare_descriptor(),
+            buffer: vec![0; PIPE_BUFFER],
+        })
+    }
+
+    /// Serves until the end is asked for.
+    pub(crate) fn run(&mut self) -> io::Result<()> {
+        while !self.is_over() {
+            for (source, flags) in self.poller.wait(self.due.is_empty())? {
+                self.handle(source, flags)?;
+            }
+            for id in std::mem::take(&mut self.due) {
+                self.serve(id);
+            }
+        }
+        let hosted =
+            self.tables.processes.iter().filter(|(.., hosted)| hosted.is_running()).count();
+        if hosted > 0 {
+            tracing::warn!(hosted, "ending while hosted processes run; their output is lost");
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        let alone = || self.clients.values().all(|client| matches!(client.mode, Mode::Leaving));
+        self.terminated || (self.exit_requested && self.tables.is_idle() && alone())
+    }
+
+    fn handle(&mut self, source: Source, flags: EpollFlags) -> io::Result<()> {
+        match source {
+            Source::Listener => self.accept(),
+            Source::Signals => self.read_signals()?,
+            Source::Client(id) => {
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.fill(&mut self.buffer);
+                    if flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) {
+                        client.broken |=
+                            client.ended || !client.wanted().contains(EpollFlags::EPOLLIN);
+                    }
+                    self.due.insert(id);
+                }
+            }
+            Source::Stdout(id) => self.read_output(id, false),
+            Source::Stderr(id) => self.read_output(id, true),
+            Source::Exit(id) => {
+                let processes = &mut self.tables.processes;
+                if processes.note_exit(id, &mut self.buffer, now(), &self.poller) {
+                    self.tell_followers(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_output(&mut self, id: ProcessId, stderr: bool) {
+        let read = self.tables.processes.read_output(id, stderr, &mut self.buffer, now());
+        if read == PipeRead::Data {
+            self.tell_followers(id);
+        }
+    }
+
+    fn tell_followers(&mut self, id: ProcessId) {
+        let Some(hosted) = self.tables.processes.get_mut(id) else { return };
+        for follower in hosted.followers() {
+            if let Some(client) = self.clients.get_mut(&follower)
+                && let Mode::Watching(watch) = &mut client.mode
+            {
+                watch.note_change(id);
+                self.due.insert(follower);
+            }
+        }
+    }
+
+    fn read_signals(&mut self) -> io::Result<()> {
+        while let Some(info) = self.signals.read_signal()? {
+            match Signal::try_from(info.ssi_signo.cast_signed()) {
+                Ok(Signal::SIGHUP) => tracing::info!("SIGHUP ignored"),
+                signal => {
+                    tracing::info!(?signal, "asked to end");
+                    self.terminated = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listener.accept() {
+                Ok(Some(stream)) => self.welcome(stream),
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a client");
+                    // With no descriptor left the client would stay in the queue and wake us for
+                    // ever: take it in the place of the spare one and turn it away.
+                    if self.spare.take().is_some() {
+                        drop(self.listener.accept());
+                        self.spare = spare_descriptor();
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    fn welcome(&mut self, stream: OwnedFd) {
+        let admitted = self.listener.admits(&stream);
+        let id = ClientId(self.next_client);
+        self.next_client += 1;
+        let mut client = Client::new(id, stream);
+        if let Err(error) = self.poller.add(&client, Source::Client(id), EpollFlags::empty()) {
+            tracing::warn!(%error, "could not watch a client");
+            return;
+        }
+        if self.clients.len() >= MOST_CLIENTS {
+            let leaving = self.clients.values().find(|client| matches!(client.mode, Mode::Leaving));
+            if let Some(oldest) = leaving.map(|client| client.id) {
+                self.clients.remove(&oldest);
+            }
+        }
+        if !admitted {
+            client.leave(b"Error: Only the kernel's own user and root may connect\n");
+        } else if self.clients.len() >= MOST_CLIENTS {
+            client.leave(format!("Error: More than {MOST_CLIENTS} clients\n").as_bytes());
+        } else {
+            client.output.extend(GREETING.bytes().chain(PROMPT.bytes()));
+            self.exit_requested = false;
+        }
+        self.clients.insert(id, client);
+        self.due.insert(id);
+    }
+
+    /// Moves the conversation with a client on, writes, and closes what has come to its end.
+    fn serve(&mut self, id: ClientId) {
+        let Some(mut client) = self.clients.remove(&id) else { return };
+        loop {
+            let progress = session::advance(&mut client, &mut self.tables, &self.poller);
+            self.exit_requested |= progress == Progress::Exit;
+            let congested = client.is_congested();
+            client.flush();
+            // What held the conversation up may just have been written.
+            if congested && !client.is_congested() && !client.broken {
+                continue;
+            }
+            if progress == Progress::HasMore {
+                self.due.insert(id);
+            }
+            break;
+        }
+        if client.is_done() {
+            session::stop_watching(&mut client, &mut self.tables);
+            return;
+        }
+        let wanted = client.wanted();
+        if wanted != client.interest {
+            client.interest = wanted;
+            if let Err(error) = self.poller.change(&client, Source::Client(id), wanted) {
+                tracing::error!(client = id.0, %error, "could not go on watching a client");
+                session::stop_watching(&mut client, &mut self.tables);
+                return;
+            }
+        }
+        self.clients.insert(id, client);
+    }
+}
+
+fn spare_descriptor() -> Option<OwnedFd> {
+    std::fs::File::open("/dev/null").ok().map(OwnedFd::from)
+}

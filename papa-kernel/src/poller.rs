@@ -1,0 +1,112 @@
+//! What can happen, as tokens of one epoll.
+//!
+//! Tokens carry numbers that are never used twice, so an event that outlived its source finds
+//! nothing. Reads and writes nothing itself.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// A client connection, numbered in the order of arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ClientId(pub(crate) u64);
+
+/// A hosted process, numbered in the order of starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ProcessId(pub(crate) u64);
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Somebody wants to connect.
+    Listener,
+    /// A signal for the kernel itself.
+    Signals,
+    /// A connection can be read or written.
+    Client(ClientId),
+    /// Standard output of a process can be read.
+    Stdout(ProcessId),
+    /// Standard error of a process can be read.
+    Stderr(ProcessId),
+    /// A process has ended.
+    Exit(ProcessId),
+}
+
+impl Source {
+    fn token(self) -> u64 {
+        match self {
+            Self::Listener => 0,
+            Self::Signals => 1,
+            Self::Client(id) => id.0 << 3 | 2,
+            Self::Stdout(id) => id.0 << 3 | 3,
+            Self::Stderr(id) => id.0 << 3 | 4,
+            Self::Exit(id) => id.0 << 3 | 5,
+        }
+    }
+
+    fn from_token(token: u64) -> Option<Self> {
+        let id = token >> 3;
+        Some(match token & 7 {
+            0 => Self::Listener,
+            1 => Self::Signals,
+            2 => Self::Client(ClientId(id)),
+            3 => Self::Stdout(ProcessId(id)),
+            4 => Self::Stderr(ProcessId(id)),
+            5 => Self::Exit(ProcessId(id)),
+            _ => return None,
+        })
+    }
+}
+
+/// The kernel's only place to wait.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    epoll: Epoll,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
+    }
+
+    /// Reports `interest` in `fd` as `source`, as long as it lasts (level-triggered). Closing the
+    /// descriptor ends it.
+    pub(crate) fn add(
+        &self,
+        fd: impl AsFd,
+        source: Source,
+        interest: EpollFlags,
+    ) -> io::Result<()> {
+        Ok(self.epoll.add(fd, EpollEvent::new(interest, source.token()))?)
+    }
+
+    /// Changes what is of interest.
+    pub(crate) fn change(
+        &self,
+        fd: impl AsFd,
+        source: Source,
+        interest: EpollFlags,
+    ) -> io::Result<()> {
+        Ok(self.epoll.modify(fd, &mut EpollEvent::new(interest, source.token()))?)
+    }
+
+    /// Reports nothing more about `fd`, which stays open.
+    pub(crate) fn remove(&self, fd: impl AsFd) -> io::Result<()> {
+        Ok(self.epoll.delete(fd)?)
+    }
+
+    /// What has happened. Waits for it without a time limit, or does not wait at all.
+    pub(crate) fn wait(&self, may_block: bool) -> io::Result<Vec<(Source, EpollFlags)>> {
+        const AT_ONCE: usize = 64;
+        let mut events = [EpollEvent::empty(); AT_ONCE];
+        let timeout = if may_block { EpollTimeout::NONE } else { EpollTimeout::ZERO };
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => count,
+            Err(nix::Error::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        let known = |event: &EpollEvent| Some((Source::from_token(event.data())?, event.events()));
+        Ok(events.iter().take(count).filter_map(known).collect())
+    }
+}

@@ -1,0 +1,380 @@
+//! The hosted processes, and who has read how much of their output.
+//!
+//! ```text
+//!            end seen                    end acknowledged, or removed
+//! running ------------> ended (zombie) ------------------------------> gone
+//!    | remove: output is forgotten, goes by itself at its end
+//! ```
+//!
+//! The pid stays ours until the process leaves the list, because only then it is reaped. A
+//! process that has left its name behind is kept as long as a client still reads its stream.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::sys::epoll::EpollFlags;
+use protocol::papa::{OutputMode, ProcessRow, ProcessSpec};
+
+use crate::child::{Credentials, Exit, Output, PidFd, Spawned};
+use crate::output::{RecordView, Ring};
+use crate::poller::{ClientId, Poller, ProcessId, Source};
+
+/// Unread output kept for a process that asks for nothing else; what Circus documents.
+const DEFAULT_BUFFER: u64 = 2 << 20;
+
+/// How far one client has read one process.
+#[derive(Debug)]
+struct Follower {
+    client: ClientId,
+    /// The next record to send.
+    next: u64,
+    /// Everything below was acknowledged.
+    acknowledged: u64,
+    /// Bytes of the process that were sent or reported as dropped.
+    offset: u64,
+}
+
+/// A process that the kernel started.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) spec: ProcessSpec,
+    credentials: Option<Credentials>,
+    pid: i32,
+    pidfd: PidFd,
+    started: f64,
+    exit: Option<Exit>,
+    /// Forgotten by its owner; leaves the list at its end.
+    removed: bool,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    ring: Ring,
+    /// The highest record that anybody has acknowledged.
+    acknowledged: u64,
+    followers: Vec<Follower>,
+}
+
+/// Hosted processes by name and by number.
+#[derive(Debug, Default)]
+pub(crate) struct ProcessTable {
+    names: BTreeMap<String, ProcessId>,
+    hosted: BTreeMap<ProcessId, Hosted>,
+    next_id: u64,
+}
+
+/// One step of reading a pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PipeRead {
+    /// New output is in the ring.
+    Data,
+    /// Nothing there now.
+    Empty,
+    /// The pipe has ended and is closed.
+    End,
+}
+
+impl Hosted {
+    /// The row in `list`.
+    pub(crate) fn row(&self) -> ProcessRow {
+        ProcessRow {
+            name: self.spec.name.clone(),
+            pid: self.pid,
+            running: self.exit.is_none(),
+            started: self.started,
+            uid: self.credentials.as_ref().and_then(Credentials::uid),
+            gid: self.credentials.as_ref().map(Credentials::gid),
+            shell: self.spec.shell,
+            dropped: Some(self.ring.dropped()).filter(|dropped| *dropped > 0),
+            args: self.spec.argv.iter().map(|argument| argument.text().to_vec()).collect(),
+        }
+    }
+
+    /// Whether `wanted` describes this process. The buffer size may be left out.
+    pub(crate) fn matches(&self, wanted: &ProcessSpec, credentials: Option<&Credentials>) -> bool {
+        let sorted = |spec: &ProcessSpec| {
+            let (mut env, mut limits) = (spec.env.clone(), spec.rlimits.clone());
+            env.sort();
+            limits.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
+            limits.sort();
+            (env, limits)
+        };
+        let own = &self.spec;
+        let size = |spec: &ProcessSpec| spec.bufsize.unwrap_or(DEFAULT_BUFFER);
+        own.argv == wanted.argv
+            && self.credentials.as_ref() == credentials
+            && own.working_dir == wanted.working_dir
+            && own.umask == wanted.umask
+            && own.shell == wanted.shell
+            && (own.stdout, own.stderr) == (wanted.stdout, wanted.stderr)
+            && (wanted.bufsize.is_none() || size(own) == size(wanted))
+            && sorted(own) == sorted(wanted)
+    }
+
+    /// Where the outputs of a process go that `spec` describes.
+    pub(crate) fn outputs(spec: &ProcessSpec) -> (Output, Output) {
+        let keeps_none = spec.bufsize == Some(0);
+        let output = |mode| match mode {
+            OutputMode::Stdout => Output::Stdout,
+            OutputMode::Pipe if !keeps_none => Output::Pipe,
+            _ => Output::Null,
+        };
+        (output(spec.stdout), output(spec.stderr))
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.exit.is_none()
+    }
+
+    /// The clients that follow it.
+    pub(crate) fn followers(&self) -> impl Iterator<Item = ClientId> + '_ {
+        self.followers.iter().map(|follower| follower.client)
+    }
+
+    /// Lets `client` follow from the oldest unacknowledged record.
+    pub(crate) fn follow(&mut self, client: ClientId) {
+        let next = self.ring.first_seq();
+        let offset = self.ring.released_offset();
+        self.followers.push(Follower { client, next, acknowledged: next, offset });
+    }
+
+    /// What `client` has not been sent yet, in order, and the bytes missing before each record.
+    /// `take` says for each whether it has been sent; it stops at the first that has not.
+    /// Returns the number after the last record sent.
+    pub(crate) fn send_unread(
+        &mut self,
+        client: ClientId,
+        mut take: impl FnMut(RecordView<'_>, u64) -> bool,
+    ) -> Option<u64> {
+        let follower = self.followers.iter_mut().find(|follower| follower.client == client)?;
+        for record in self.ring.records_from(follower.next) {
+            let missing = record.offset.saturating_sub(follower.offset);
+            if !take(record, missing) {
+                break;
+            }
+            follower.next = record.seq + 1;
+            follower.offset = record.offset + (record.data.0.len() + record.data.1.len()) as u64;
+        }
+        self.ring.mark_shown(follower.next);
+        Some(follower.next)
+    }
+
+    /// Whether something waits for `client`.
+    pub(crate) fn has_unread(&self, client: ClientId) -> bool {
+        let end = self.ring.end_seq();
+        self.followers.iter().any(|follower| follower.client == client && follower.next < end)
+    }
+
+    /// Whether `seq` is the end of everything this process will ever say.
+    fn is_end(&self, seq: u64) -> bool {
+        self.exit.is_some() && seq >= self.ring.end_seq()
+    }
+
+    fn release_read(&mut self) {
+        let slowest = self.followers.iter().map(|follower| follower.acknowledged).min();
+        self.ring.release(slowest.unwrap_or(self.acknowledged).min(self.acknowledged));
+    }
+
+    fn read_pipe(&mut self, stderr: bool, buffer: &mut [u8], now: f64) -> PipeRead {
+        let pipe = if stderr { &mut self.stderr } else { &mut self.stdout };
+        let Some(fd) = pipe else { return PipeRead::End };
+        match nix::unistd::read(fd, buffer) {
+            Ok(0) => *pipe = None,
+            Ok(count) => {
+                self.ring.push_output(stderr, now, buffer.get(..count).unwrap_or_default());
+                return PipeRead::Data;
+            }
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return PipeRead::Empty,
+            Err(errno) => {
+                tracing::warn!(name = self.spec.name, %errno, "could not read a pipe");
+                *pipe = None;
+            }
+        }
+        PipeRead::End
+    }
+}
+
+impl ProcessTable {
+    /// Takes over a process that was just started.
+    pub(crate) fn insert(
+        &mut self,
+        spec: ProcessSpec,
+        credentials: Option<Credentials>,
+        spawned: Spawned,
+        started: f64,
+        poller: &Poller,
+    ) -> io::Result<ProcessId> {
+        let id = ProcessId(self.next_id);
+        self.next_id += 1;
+        let registered = || -> io::Result<()> {
+            poller.add(&spawned.pidfd, Source::Exit(id), EpollFlags::EPOLLIN)?;
+            if let Some(pipe) = &spawned.stdout {
+                poller.add(pipe, Source::Stdout(id), EpollFlags::EPOLLIN)?;
+            }
+            if let Some(pipe) = &spawned.stderr {
+                poller.add(pipe, Source::Stderr(id), EpollFlags::EPOLLIN)?;
+            }
+            Ok(())
+        };
+        if let Err(error) = registered() {
+            // Nobody would notice its end: better not to have started it.
+            let _ = spawned.pidfd.send_signal(libc::SIGKILL);
+            return Err(error);
+        }
+        let limit = usize::try_from(spec.bufsize.unwrap_or(DEFAULT_BUFFER)).unwrap_or(usize::MAX);
+        self.names.insert(spec.name.clone(), id);
+        let hosted = Hosted {
+            spec,
+            credentials,
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            started,
+            exit: None,
+            removed: false,
+            stdout: spawned.stdout,
+            stderr: spawned.stderr,
+            ring: Ring::new(limit),
+            acknowledged: 0,
+            followers: Vec::new(),
+        };
+        self.hosted.insert(id, hosted);
+        Ok(id)
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<(ProcessId, &Hosted)> {
+        let id = *self.names.get(name)?;
+        Some((id, self.hosted.get(&id)?))
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ProcessId) -> Option<&mut Hosted> {
+        self.hosted.get_mut(&id)
+    }
+
+    /// The listed processes, sorted by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, ProcessId, &Hosted)> {
+        self.names.iter().filter_map(|(name, id)| Some((name.as_str(), *id, self.hosted.get(id)?)))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Reads a pipe once, up to the size of `buffer`.
+    pub(crate) fn read_output(
+        &mut self,
+        id: ProcessId,
+        stderr: bool,
+        buffer: &mut [u8],
+        now: f64,
+    ) -> PipeRead {
+        let hosted = self.hosted.get_mut(&id);
+        hosted.map_or(PipeRead::End, |hosted| hosted.read_pipe(stderr, buffer, now))
+    }
+
+    /// Looks whether a process has ended. Its last output is taken and its pipes are closed, so
+    /// that a grandchild that holds them cannot hide the end. True if it has ended now.
+    pub(crate) fn note_exit(
+        &mut self,
+        id: ProcessId,
+        buffer: &mut [u8],
+        now: f64,
+        poller: &Poller,
+    ) -> bool {
+        /// A pipe holds 1 MiB at most by default; a grandchild may go on writing for ever.
+        const MOST_READS: usize = 32;
+        let Some(hosted) = self.hosted.get_mut(&id) else { return false };
+        if hosted.exit.is_some() {
+            return false;
+        }
+        let exit = match hosted.pidfd.peek() {
+            Ok(Some(exit)) => exit,
+            Ok(None) => return false,
+            Err(error) => {
+                tracing::error!(name = hosted.spec.name, %error, "could not read how a child ended");
+                Exit::Code(255)
+            }
+        };
+        for stderr in [false, true] {
+            let mut reads = 0..MOST_READS;
+            while reads.next().is_some() && hosted.read_pipe(stderr, buffer, now) == PipeRead::Data
+            {
+            }
+        }
+        (hosted.stdout, hosted.stderr) = (None, None);
+        // It stays readable until it is reaped, which may be much later.
+        if let Err(error) = poller.remove(&hosted.pidfd) {
+            tracing::error!(name = hosted.spec.name, %error, "could not stop watching a child");
+        }
+        hosted.exit = Some(exit);
+        hosted.ring.push_closed(now, exit.papa_code());
+        if hosted.removed {
+            self.unlist(id);
+        }
+        true
+    }
+
+    /// Notes that `client` has acknowledged everything below `seq`. True when that was the end
+    /// of the process, which then leaves the list.
+    pub(crate) fn acknowledge(&mut self, id: ProcessId, client: ClientId, seq: u64) -> bool {
+        let Some(hosted) = self.hosted.get_mut(&id) else { return true };
+        let follower = hosted.followers.iter_mut().find(|follower| follower.client == client);
+        if let Some(follower) = follower {
+            follower.acknowledged = follower.acknowledged.max(seq);
+        }
+        hosted.acknowledged = hosted.acknowledged.max(seq);
+        let ended = hosted.is_end(seq);
+        if ended {
+            self.unlist(id);
+            self.unfollow(id, client);
+        } else {
+            hosted.release_read();
+        }
+        ended
+    }
+
+    /// Forgets that `client` follows.
+    pub(crate) fn unfollow(&mut self, id: ProcessId, client: ClientId) {
+        if let Some(hosted) = self.hosted.get_mut(&id) {
+            hosted.followers.retain(|follower| follower.client != client);
+            hosted.release_read();
+            self.drop_if_done(id);
+        }
+    }
+
+    /// Forgets the output of a process; one that has ended leaves the list.
+    pub(crate) fn remove(&mut self, id: ProcessId) {
+        let Some(hosted) = self.hosted.get_mut(&id) else { return };
+        hosted.removed = true;
+        if hosted.is_running() {
+            hosted.ring.discard();
+            for follower in &mut hosted.followers {
+                follower.offset = hosted.ring.released_offset();
+            }
+        } else {
+            self.unlist(id);
+        }
+    }
+
+    /// Takes the name and the pid away from a process that has ended.
+    fn unlist(&mut self, id: ProcessId) {
+        let Some(hosted) = self.hosted.get(&id) else { return };
+        if self.names.get(&hosted.spec.name) == Some(&id) {
+            self.names.remove(&hosted.spec.name);
+            match hosted.pidfd.reap() {
+                Ok(_) => tracing::debug!(name = hosted.spec.name, pid = hosted.pid, "reaped"),
+                Err(error) => {
+                    tracing::error!(name = hosted.spec.name, %error, "could not reap a child");
+                }
+            }
+        }
+        self.drop_if_done(id);
+    }
+
+    fn drop_if_done(&mut self, id: ProcessId) {
+        let done = self.hosted.get(&id).is_some_and(|hosted| {
+            hosted.followers.is_empty() && self.names.get(&hosted.spec.name) != Some(&id)
+        });
+        if done {
+            self.hosted.remove(&id);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The conversation with one client: lines in, replies and blocks out.
+//!
+//! Moves a connection as far as its input allows; never waits.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use protocol::papa::{PROMPT, parse_request};
+
+use crate::client::{Client, LONGEST_LINE, Mode};
+use crate::command::{Outcome, execute};
+use crate::poller::Poller;
+use crate::tables::Tables;
+use crate::watch::Watch;
+
+/// What the conversation means for the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing more to do until something happens.
+    Waits,
+    /// More lines wait, but it is the turn of others.
+    HasMore,
+    /// The client asked the kernel to end.
+    Exit,
+}
+
+/// Lines of one client that are handled before others get their turn.
+const LINES_PER_TURN: usize = 64;
+
+/// Serves `client` as far as possible.
+pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller) -> Progress {
+    for _ in 0..LINES_PER_TURN {
+        if client.is_congested() {
+            return Progress::Waits;
+        }
+        match &mut client.mode {
+            Mode::Leaving => return Progress::Waits,
+            Mode::Commands => match client.take_line() {
+                Ok(Some(line)) => {
+                    if answer(client, tables, poller, &line) == Progress::Exit {
+                        return Progress::Exit;
+                    }
+                }
+                Ok(None) => return Progress::Waits,
+                Err(_) => refuse_line(client),
+            },
+            Mode::Watching(watch) => {
+                let sent = watch.awaits_answer()
+                    || watch.send_block(&mut tables.processes, &mut client.output);
+                let line = if sent { client.take_line() } else { Ok(None) };
+                match line {
+                    Ok(Some(line)) => take_answer(client, tables, &line),
+                    Ok(None) if client.ended => {
+                        stop_watching(client, tables);
+                        client.output.extend(b"Error: The connection ended before the answer\n> ");
+                        return Progress::Waits;
+                    }
+                    Ok(None) => return Progress::Waits,
+                    Err(_) => {
+                        stop_watching(client, tables);
+                        refuse_line(client);
+                    }
+                }
+            }
+        }
+    }
+    Progress::HasMore
+}
+
+fn refuse_line(client: &mut Client) {
+    client
+        .leave(format!("Error: A line may have {LONGEST_LINE} bytes at most\n{PROMPT}").as_bytes());
+}
+
+/// Carries out one command and writes its reply.
+fn answer(client: &mut Client, tables: &mut Tables, poller: &Poller, line: &[u8]) -> Progress {
+    let (form, command) = parse_request(line);
+    let result = match command {
+        Ok(None) => {
+            client.output.extend(PROMPT.bytes());
+            return Progress::Waits;
+        }
+        Ok(Some(command)) => {
+            tracing::trace!(client = client.id.0, ?form, "command");
+            // A fault in one verb must cost one connection, not everything the kernel holds.
+            let attempt = catch_unwind(AssertUnwindSafe(|| execute(tables, poller, form, command)));
+            match attempt {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(_) => {
+                    tracing::error!(client = client.id.0, "a command panicked");
+                    client.leave(b"Error: The kernel failed to carry this out\n> ");
+                    return Progress::Waits;
+                }
+            }
+        }
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(Outcome::Reply(mut text)) => {
+            client.output.append(&mut text);
+            client.output.extend(format!("\n{PROMPT}").bytes());
+        }
+        Ok(Outcome::Watch(mut text, processes)) => {
+            client.output.append(&mut text);
+            client.output.push(b'\n');
+            let watch = Watch::begin(client.id, form, processes, &mut tables.processes);
+            client.mode = Mode::Watching(watch);
+        }
+        Ok(Outcome::Quit) => client.leave(b"ok\n"),
+        Ok(Outcome::Exit) => {
+            client.leave(format!("Exiting papa!\n{PROMPT}").as_bytes());
+            return Progress::Exit;
+        }
+        Err(text) => {
+            let text = text.replace('\n', " ");
+            client.output.extend(format!("Error: {text}\n{PROMPT}").bytes());
+        }
+    }
+    Progress::Waits
+}
+
+/// Takes the answer to a block: any line acknowledges, one that begins with `q` stops as well.
+fn take_answer(client: &mut Client, tables: &mut Tables, line: &[u8]) {
+    let Mode::Watching(watch) = &mut client.mode else { return };
+    watch.acknowledge(&mut tables.processes);
+    let stop = line.trim_ascii().first().is_some_and(|byte| matches!(byte, b'q' | b'Q'));
+    let text = match (watch.is_over(), stop) {
+        (true, _) => "Nothing left to watch",
+        (false, true) => "Stopped watching",
+        (false, false) => return,
+    };
+    stop_watching(client, tables);
+    client.output.extend(format!("{text}\n{PROMPT}").bytes());
+}
+
+/// Ends the stream, if there is one; lines are commands again.
+pub(crate) fn stop_watching(client: &mut Client, tables: &mut Tables) {
+    if matches!(client.mode, Mode::Watching(_))
+        && let Mode::Watching(watch) = std::mem::replace(&mut client.mode, Mode::Commands)
+    {
+        watch.end(&mut tables.processes);
+    }
+}

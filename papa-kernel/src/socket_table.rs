@@ -1,0 +1,156 @@
+//! The managed sockets by name, and the rule for making one twice.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use protocol::papa::{Form, Kind, SocketRow, SocketSpec};
+
+use crate::socket::{self, BindError, Bound};
+
+/// A managed socket.
+#[derive(Debug)]
+pub(crate) struct ManagedSocket {
+    pub(crate) spec: SocketSpec,
+    /// Absent for a reuseport datagram socket: it would receive what its clones are meant to.
+    fd: Option<OwnedFd>,
+    host: Option<String>,
+    port: Option<u16>,
+    path: Option<PathBuf>,
+}
+
+/// A socket could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MakeSocketError {
+    /// The name is taken by a socket with other parameters.
+    #[error("Socket for {name} has already been created - {row}")]
+    Differs { name: String, row: String },
+    /// Another managed socket has the path.
+    #[error("Socket for {0} has already been created")]
+    PathTaken(String),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+}
+
+impl ManagedSocket {
+    /// The row in `list`.
+    pub(crate) fn row(&self) -> SocketRow {
+        SocketRow {
+            name: self.spec.name.clone(),
+            family: self.spec.family,
+            kind: self.spec.kind,
+            backlog: self.spec.backlog,
+            path: self.path.as_ref().and(self.spec.path.clone()),
+            umask: self.path.as_ref().and(self.spec.umask),
+            host: self.host.clone(),
+            port: self.port,
+            interface: self.spec.interface.clone(),
+            reuseport: self.spec.reuseport,
+            fileno: self.fileno(),
+        }
+    }
+
+    /// The number under which processes get it; `None` for reuseport, of which each gets its own.
+    pub(crate) fn fileno(&self) -> Option<i32> {
+        self.fd.as_ref().filter(|_| !self.spec.reuseport).map(AsRawFd::as_raw_fd)
+    }
+
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// A socket of its own for one process.
+    pub(crate) fn clone_for_process(&self) -> Result<OwnedFd, BindError> {
+        socket::reuseport_clone(&self.spec, self.port.unwrap_or(0))
+    }
+
+    /// Whether `wanted` describes this socket. The port may be left out, and reuseport takes no
+    /// part (golden case sockets/inet-differs).
+    fn matches(&self, wanted: &SocketSpec) -> bool {
+        let host = |spec: &SocketSpec| match (&spec.host, self.path.is_some()) {
+            (_, true) => None,
+            (Some(host), _) => Some(host.clone()),
+            (None, _) => {
+                Some(socket::default_host(spec.family, spec.interface.is_some()).to_owned())
+            }
+        };
+        let own = &self.spec;
+        own.family == wanted.family
+            && own.kind == wanted.kind
+            && own.backlog == wanted.backlog
+            && own.path == wanted.path
+            && own.umask == wanted.umask
+            && own.interface == wanted.interface
+            && host(own) == host(wanted)
+            && wanted.port.is_none_or(|port| port == 0 || Some(port) == self.port)
+    }
+}
+
+impl Drop for ManagedSocket {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            socket::remove_path(path);
+        }
+    }
+}
+
+/// Managed sockets by name.
+#[derive(Debug, Default)]
+pub(crate) struct SocketTable {
+    sockets: BTreeMap<String, ManagedSocket>,
+}
+
+impl SocketTable {
+    /// Makes the socket, or finds the one that was made so before.
+    pub(crate) fn make(
+        &mut self,
+        form: Form,
+        spec: SocketSpec,
+    ) -> Result<SocketRow, MakeSocketError> {
+        if let Some(known) = self.sockets.get(&spec.name) {
+            let mut row = known.row();
+            if known.matches(&spec) {
+                // The answer shows what was asked for, the list what is there.
+                row.reuseport |= spec.reuseport;
+                return Ok(row);
+            }
+            let mut text = Vec::new();
+            row.print(form, &mut text);
+            let row = String::from_utf8_lossy(&text).into_owned();
+            return Err(MakeSocketError::Differs { name: spec.name, row });
+        }
+        let taken = |path: &Vec<u8>| {
+            self.sockets
+                .values()
+                .any(|socket| socket.path.is_some() && socket.spec.path.as_ref() == Some(path))
+        };
+        if let Some(path) = spec.path.as_ref().filter(|path| taken(path)) {
+            return Err(MakeSocketError::PathTaken(String::from_utf8_lossy(path).into_owned()));
+        }
+        let Bound { fd, host, port, path } = socket::bind(&spec)?;
+        let fd = Some(fd).filter(|_| !(spec.reuseport && spec.kind == Kind::Dgram));
+        let name = spec.name.clone();
+        let socket = ManagedSocket { spec, fd, host, port, path };
+        let row = socket.row();
+        self.sockets.insert(name, socket);
+        Ok(row)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&ManagedSocket> {
+        self.sockets.get(name)
+    }
+
+    /// All sockets, sorted by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &ManagedSocket> {
+        self.sockets.values()
+    }
+
+    /// Closes what `keep` does not want to keep; running processes have copies of their own.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.sockets.retain(|name, _| keep(name));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+}

@@ -1,0 +1,83 @@
+//! The few raw system calls that no safe wrapper offers.
+//!
+//! With `child` the only module that may use `unsafe`. Each function makes one call and turns its
+//! result into an `io::Result`; none of them knows what it is used for.
+#![expect(unsafe_code, reason = "raw system calls, each wrapped in one safe function")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use crate::child::Exit;
+
+fn checked(result: libc::c_long) -> io::Result<libc::c_int> {
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    libc::c_int::try_from(result).map_err(io::Error::other)
+}
+
+/// A descriptor for the process `pid`, close-on-exec (pidfd_open(2)).
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and touches no memory of ours.
+    let fd = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal (pidfd_send_signal(2)).
+pub(crate) fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    let info = std::ptr::null::<libc::siginfo_t>();
+    let fd = pidfd.as_raw_fd();
+    // SAFETY: a null siginfo is allowed and means that of kill(2).
+    checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, info, 0) })?;
+    Ok(())
+}
+
+/// The end of a child, if it has come; `keep` leaves the child waitable (waitid(2)).
+pub(crate) fn wait_pidfd(pidfd: BorrowedFd<'_>, keep: bool) -> io::Result<Option<Exit>> {
+    // SAFETY: siginfo_t is plain data, for which all zeros is a value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WEXITED | libc::WNOHANG | if keep { libc::WNOWAIT } else { 0 };
+    let fd = libc::id_t::try_from(pidfd.as_raw_fd()).map_err(io::Error::other)?;
+    // SAFETY: `info` is a valid siginfo_t that outlives the call.
+    let result = unsafe { libc::waitid(libc::P_PIDFD, fd, &raw mut info, flags) };
+    checked(result.into())?;
+    // SAFETY: waitid filled `info` in as for SIGCHLD, or left it zero when no child had ended.
+    let pid = unsafe { info.si_pid() };
+    if pid == 0 {
+        return Ok(None);
+    }
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    Ok(Some(match info.si_code {
+        libc::CLD_EXITED => Exit::Code(status),
+        _ => Exit::Signal(status),
+    }))
+}
+
+/// A close-on-exec copy of a descriptor given by number.
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes an integer; a number that is not open gives EBADF.
+    let copy = checked(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }.into())?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// The two processes after [`fork`].
+pub(crate) enum Fork {
+    /// In the process that called it.
+    Parent,
+    /// In the new one.
+    Child,
+}
+
+/// Splits the process in two. Refused when there is more than one thread.
+pub(crate) fn fork() -> io::Result<Fork> {
+    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    if threads != 1 {
+        return Err(io::Error::other("only a process with one thread can become a daemon"));
+    }
+    // SAFETY: there is one thread, so the child's copy of every lock and allocator is consistent.
+    let pid = checked(unsafe { libc::fork() }.into())?;
+    Ok(if pid == 0 { Fork::Child } else { Fork::Parent })
+}

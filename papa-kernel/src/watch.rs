@@ -1,0 +1,130 @@
+//! One client's stream: which processes it follows, what it was sent and has yet to confirm.
+//!
+//! A block is sent, then nothing more until the client has answered it. What an answer releases
+//! is decided by `process_table`.
+
+use std::collections::BTreeSet;
+
+use protocol::papa::{Form, print_closed, print_dropped, print_output};
+
+use crate::output::RecordKind;
+use crate::poller::{ClientId, ProcessId};
+use crate::process_table::ProcessTable;
+
+/// A block ends after the record that reaches this size. Holds a full buffer of the default size.
+const BLOCK_SIZE: usize = 4 << 20;
+
+/// The stream of one client.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    client: ClientId,
+    form: Form,
+    followed: BTreeSet<ProcessId>,
+    /// Those that may have something new.
+    changed: BTreeSet<ProcessId>,
+    /// What the unanswered block went up to, by process.
+    unanswered: Vec<(ProcessId, u64)>,
+    /// Where the last full block broke off, so that no process waits behind a busy one.
+    resume_after: Option<ProcessId>,
+}
+
+impl Watch {
+    /// Begins to follow `processes`.
+    pub(crate) fn begin(
+        client: ClientId,
+        form: Form,
+        processes: Vec<ProcessId>,
+        table: &mut ProcessTable,
+    ) -> Self {
+        for id in &processes {
+            if let Some(hosted) = table.get_mut(*id) {
+                hosted.follow(client);
+            }
+        }
+        let followed: BTreeSet<_> = processes.into_iter().collect();
+        let changed = followed.clone();
+        Self { client, form, followed, changed, unanswered: Vec::new(), resume_after: None }
+    }
+
+    /// Notes that `process` has new records.
+    pub(crate) fn note_change(&mut self, process: ProcessId) {
+        self.changed.insert(process);
+    }
+
+    /// Whether a block was sent and not answered.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        !self.unanswered.is_empty()
+    }
+
+    /// Whether nothing is left to follow.
+    pub(crate) fn is_over(&self) -> bool {
+        self.followed.is_empty()
+    }
+
+    /// Appends the next block to `out`, if there is anything to send.
+    pub(crate) fn send_block(&mut self, table: &mut ProcessTable, out: &mut Vec<u8>) -> bool {
+        let begin = out.len();
+        let later = self.resume_after.take().map_or(0, |id| id.0 + 1);
+        let order =
+            self.changed.range(ProcessId(later)..).chain(self.changed.range(..ProcessId(later)));
+        for id in order.copied().collect::<Vec<_>>() {
+            let Some(hosted) = table.get_mut(id) else {
+                self.changed.remove(&id);
+                continue;
+            };
+            let name = hosted.spec.name.clone();
+            let form = self.form;
+            let before = out.len();
+            let sent = hosted.send_unread(self.client, |record, missing| {
+                if out.len() - begin >= BLOCK_SIZE {
+                    return false;
+                }
+                if missing > 0 && form == Form::Exact {
+                    print_dropped(&name, record.timestamp, missing, out);
+                }
+                match record.kind {
+                    RecordKind::Closed(code) => {
+                        print_closed(form, &name, record.timestamp, code, out);
+                    }
+                    kind => {
+                        let stderr = kind == RecordKind::Err;
+                        print_output(form, stderr, &name, record.timestamp, record.data, out);
+                    }
+                }
+                true
+            });
+            if let Some(seq) = sent
+                && out.len() > before
+            {
+                self.unanswered.push((id, seq));
+            }
+            if hosted.has_unread(self.client) {
+                self.resume_after = Some(id);
+                break;
+            }
+            self.changed.remove(&id);
+        }
+        if out.len() == begin {
+            return false;
+        }
+        out.extend(b"] ");
+        true
+    }
+
+    /// Takes the answer to a block: all of it was read.
+    pub(crate) fn acknowledge(&mut self, table: &mut ProcessTable) {
+        for (id, seq) in std::mem::take(&mut self.unanswered) {
+            if table.acknowledge(id, self.client, seq) {
+                self.followed.remove(&id);
+                self.changed.remove(&id);
+            }
+        }
+    }
+
+    /// Stops following. What was not acknowledged comes again to whoever follows next.
+    pub(crate) fn end(self, table: &mut ProcessTable) {
+        for id in self.followed {
+            table.unfollow(id, self.client);
+        }
+    }
+}
