@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 /// What happened to a watcher or to one of its processes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
     /// A stopped watcher has been started.
     Start,

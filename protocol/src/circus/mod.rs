@@ -1,5 +1,6 @@
 //! The JSON messages that circusd and its clients exchange over ZeroMQ.
 
+pub mod command;
 pub mod errno;
 pub mod event;
 pub mod request;
