@@ -1,3 +1,21 @@
 //! The manager: watchers, sockets, streams and the ZeroMQ API.
+//!
+//! Start reading at `daemon`, which puts the parts together. `docs/architecture.md` says which module owns
+//! what.
+#![forbid(unsafe_code)]
 
+pub mod arbiter;
+pub mod cause;
+pub mod cli;
 pub mod config;
+pub mod controller;
+pub mod daemon;
+pub mod event_bus;
+pub mod logging;
+pub mod papa;
+pub mod pidfile;
+pub mod process;
+pub mod signals;
+pub mod socket;
+pub mod stream;
+pub mod watcher;

@@ -1,3 +1,7 @@
 //! The `circusd` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    circusd::cli::main()
+}

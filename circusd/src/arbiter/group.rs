@@ -1,0 +1,73 @@
+//! Operations on several watchers at once. Each runs as a task of its own that holds the permit, so the
+//! arbiter goes on answering.
+
+use super::gate::Permit;
+use crate::watcher::handle::{Operation, WatcherHandle};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+/// Starts watchers one after the other in the order given, with a pause after each. Ends early when
+/// cancelled, which is when the daemon shuts down.
+pub async fn start(
+    watchers: Vec<WatcherHandle>,
+    pause: Duration,
+    cancelled: CancellationToken,
+    permit: Permit,
+) {
+    for watcher in watchers {
+        let started = tokio::select! {
+            () = cancelled.cancelled() => return,
+            started = watcher.operate(Operation::Start, None) => started,
+        };
+        if started.is_err() {
+            return;
+        }
+        if !pause.is_zero() {
+            tokio::select! {
+                () = cancelled.cancelled() => return,
+                () = time::sleep(pause) => {}
+            }
+        }
+    }
+    drop(permit);
+}
+
+/// Stops watchers, all at once.
+pub async fn stop(watchers: Vec<WatcherHandle>, permit: Option<Permit>) {
+    let mut stopping = JoinSet::new();
+    for watcher in watchers {
+        stopping.spawn(async move {
+            // A watcher that is gone has nothing left to stop.
+            let _ = watcher.operate(Operation::Stop, None).await;
+        });
+    }
+    while stopping.join_next().await.is_some() {}
+    drop(permit);
+}
+
+/// Ends the watchers for a shutdown: hosted processes are left to the kernel, children are stopped. The
+/// end of each watcher is awaited and logged if it takes long.
+pub async fn shut_down(watchers: Vec<WatcherHandle>) {
+    let mut ending = JoinSet::new();
+    for watcher in watchers {
+        ending.spawn(async move {
+            let ended = async {
+                if watcher.identity().use_papa {
+                    let _ = watcher.detach().await;
+                } else {
+                    let _ = watcher.operate(Operation::Stop, None).await;
+                }
+            };
+            let name = &watcher.identity().name;
+            tokio::pin!(ended);
+            if time::timeout(Duration::from_secs(5), &mut ended).await.is_err() {
+                info!("waiting for the processes of {name} to end");
+                ended.await;
+            }
+        });
+    }
+    while ending.join_next().await.is_some() {}
+}

@@ -1,0 +1,141 @@
+//! The handle on the arbiter: typed requests to its task.
+
+use super::gate::{Busy, OperationName};
+use crate::config::model::Config;
+use crate::socket::SocketTable;
+use crate::watcher::handle::{Operation, WatcherGone, WatcherHandle};
+use crate::watcher::vocabulary::Changes;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that may wait for the arbiter.
+pub(super) const QUEUE: usize = 64;
+
+/// Why the arbiter refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ArbiterError {
+    /// Another operation is in the way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The daemon is ending.
+    #[error(transparent)]
+    Gone(#[from] WatcherGone),
+}
+
+/// What there is: an immutable picture that readers share.
+pub struct Roster {
+    /// The watchers in start order.
+    pub watchers: Vec<WatcherHandle>,
+    /// The managed sockets.
+    pub sockets: Arc<SocketTable>,
+    /// The configuration in force.
+    pub config: Arc<Config>,
+}
+
+impl Roster {
+    /// The watcher of this name, without regard to case.
+    pub fn find(&self, name: &str) -> Option<&WatcherHandle> {
+        let key = name.to_lowercase();
+        self.watchers.iter().find(|watcher| watcher.identity().key == key)
+    }
+}
+
+/// What an operation on several watchers does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupOperation {
+    /// Start those with autostart.
+    Start,
+    /// Stop.
+    Stop,
+    /// Stop, then start those with autostart.
+    Restart,
+}
+
+pub(super) enum Message {
+    Roster(oneshot::Sender<Arc<Roster>>),
+    One {
+        watcher: WatcherHandle,
+        operation: Operation,
+        name: OperationName,
+        reply: oneshot::Sender<Result<oneshot::Receiver<(Changes, u32)>, ArbiterError>>,
+    },
+    Group {
+        watchers: Vec<WatcherHandle>,
+        operation: GroupOperation,
+        name: OperationName,
+        reply: oneshot::Sender<Result<oneshot::Receiver<()>, ArbiterError>>,
+    },
+    ShutDown {
+        done: Option<oneshot::Sender<()>>,
+    },
+    Hurry,
+}
+
+/// A handle on the arbiter; clones share it.
+#[derive(Clone)]
+pub struct ArbiterHandle {
+    messages: mpsc::Sender<Message>,
+}
+
+impl ArbiterHandle {
+    pub(super) fn new(messages: mpsc::Sender<Message>) -> Self {
+        Self { messages }
+    }
+
+    /// What there is now.
+    ///
+    /// # Errors
+    /// [`WatcherGone`] when the daemon is ending.
+    pub async fn roster(&self) -> Result<Arc<Roster>, WatcherGone> {
+        self.ask(Message::Roster).await
+    }
+
+    /// Begins an operation on one watcher; the receiver gets its outcome.
+    ///
+    /// # Errors
+    /// [`ArbiterError`].
+    pub async fn one(
+        &self,
+        watcher: WatcherHandle,
+        operation: Operation,
+        name: OperationName,
+    ) -> Result<oneshot::Receiver<(Changes, u32)>, ArbiterError> {
+        self.ask(|reply| Message::One { watcher, operation, name, reply }).await?
+    }
+
+    /// Begins an operation on several watchers; the receiver is told when it has ended.
+    ///
+    /// # Errors
+    /// [`ArbiterError`].
+    pub async fn group(
+        &self,
+        watchers: Vec<WatcherHandle>,
+        operation: GroupOperation,
+        name: OperationName,
+    ) -> Result<oneshot::Receiver<()>, ArbiterError> {
+        self.ask(|reply| Message::Group { watchers, operation, name, reply }).await?
+    }
+
+    /// Ends the daemon: first an orderly shutdown, and again when it is under way. The receiver is told
+    /// when all watchers have ended.
+    pub async fn shut_down(&self) -> oneshot::Receiver<()> {
+        let (done, ended) = oneshot::channel();
+        // When the arbiter is gone the sender is dropped, which tells the same.
+        let _ = self.messages.send(Message::ShutDown { done: Some(done) }).await;
+        ended
+    }
+
+    /// Ends the daemon without waiting for graceful timeouts.
+    pub async fn hurry(&self) {
+        let _ = self.messages.send(Message::Hurry).await;
+    }
+
+    async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, WatcherGone> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).await.map_err(|_| WatcherGone)?;
+        answer.await.map_err(|_| WatcherGone)
+    }
+}

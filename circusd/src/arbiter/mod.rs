@@ -1,0 +1,9 @@
+//! The arbiter: the registry of watchers, and what may happen to them together.
+
+pub mod build;
+pub mod gate;
+pub mod group;
+pub mod handle;
+pub mod order;
+pub mod recovery;
+pub mod task;

@@ -1,0 +1,131 @@
+//! The command line of circusd, and the one place that prints and picks the exit code.
+
+use crate::config::{self, ConfigErrors};
+use crate::daemon::{self, DaemonError};
+use crate::logging;
+use crate::papa::start::AS_KERNEL;
+use crate::pidfile::{Pidfile, PidfileError};
+use clap::{CommandFactory, Parser};
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::{error, warn};
+
+/// Run processes and sockets as an ini file says
+#[derive(Debug, Parser)]
+#[command(name = "circusd", version, disable_version_flag = true)]
+struct Arguments {
+    /// Configuration file
+    config: Option<PathBuf>,
+    /// Least important messages to log
+    #[arg(long, value_name = "LEVEL", value_parser = ["info", "debug", "critical", "warning", "error",
+        "INFO", "DEBUG", "CRITICAL", "WARNING", "ERROR"], hide_possible_values = true,
+        help = "Least important messages to log: critical, error, warning, info or debug")]
+    log_level: Option<String>,
+    /// Log file; - is stderr
+    #[arg(long, value_name = "FILE")]
+    log_output: Option<String>,
+    /// File to write the pid to
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Check the configuration file and exit
+    #[arg(long, requires = "config")]
+    check: bool,
+    /// Print the resolved configuration as JSON and exit
+    #[arg(long, requires = "config")]
+    dump_config: bool,
+    /// Print the version
+    #[arg(long)]
+    version: bool,
+}
+
+/// Why circusd did not start, or ended badly.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Log(#[from] logging::LogError),
+    #[error(transparent)]
+    Pidfile(#[from] PidfileError),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+}
+
+/// Runs the program. Exit codes: 0 after an orderly end, 1 when it could not start, 2 for a wrong command
+/// line.
+pub fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    if words.nth(1).is_some_and(|word| word == AS_KERNEL) {
+        return papa_kernel::run(words);
+    }
+    let arguments = Arguments::parse();
+    if arguments.version {
+        return print(env!("CARGO_PKG_VERSION"));
+    }
+    let Some(path) = &arguments.config else {
+        return print(&Arguments::command().render_usage().to_string());
+    };
+    match run(&arguments, path) {
+        Ok(code) => code,
+        Err(failure) => {
+            // A configuration can have several problems, one a line.
+            for line in failure.to_string().lines() {
+                // Nobody is left to tell when stderr is gone.
+                let _ = writeln!(std::io::stderr(), "circusd: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn run(arguments: &Arguments, path: &std::path::Path) -> Result<ExitCode, Failure> {
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let loaded = config::load(path, &environment)?;
+    if arguments.check {
+        for warning in &loaded.warnings {
+            let _ = writeln!(std::io::stderr(), "warning: {warning}");
+        }
+        return Ok(print("ok"));
+    }
+    if arguments.dump_config {
+        return Ok(print(&format!("{:#}", config::dump(&loaded.config))));
+    }
+    let circus = &loaded.config.circus;
+    let level = arguments.log_level.as_deref().or(circus.loglevel.as_deref()).unwrap_or("info");
+    let output = arguments.log_output.as_ref().or(circus.logoutput.as_ref());
+    let output = output.map_or_else(|| "-".to_owned(), Clone::clone);
+    logging::set_up(level, &output)?;
+    for warning in &loaded.warnings {
+        warn!("{warning}");
+    }
+    for refused in &loaded.refused {
+        error!("{refused}");
+    }
+    for sentence in config::unserved(&loaded.config) {
+        warn!("{sentence}");
+    }
+    if let Some(mask) = circus.umask {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+    }
+    let pidfile = arguments.pidfile.clone().or_else(|| circus.pidfile.clone().map(PathBuf::from));
+    let _pidfile = pidfile.as_deref().map(Pidfile::create).transpose()?;
+    let ended = daemon::run(loaded.config, environment);
+    if let Err(error) = &ended
+        && output != "-"
+        && output != "stdout"
+    {
+        error!("{error}");
+    }
+    ended?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,75 @@
+//! From a request to an outcome: one arm per command.
+
+use super::{operate, report};
+use crate::arbiter::handle::ArbiterHandle;
+use crate::process::sampler::Sampler;
+use crate::watcher::handle::{Operation, WatcherGone};
+use protocol::circus::command::Command;
+use protocol::circus::errno::Errno;
+use protocol::circus::request::Request;
+use protocol::circus::response::{Failure, Outcome};
+
+/// Carries out commands; clones share what they work on.
+#[derive(Clone)]
+pub struct Dispatcher {
+    arbiter: ArbiterHandle,
+    sampler: Sampler,
+}
+
+impl Dispatcher {
+    /// A dispatcher for this arbiter.
+    pub fn new(arbiter: ArbiterHandle, sampler: Sampler) -> Self {
+        Self { arbiter, sampler }
+    }
+
+    /// Carries out one request and returns its reply.
+    pub async fn carry_out(&self, request: &Request) -> Outcome {
+        let command = Command::parse(request)?;
+        let roster = self.arbiter.roster().await.map_err(gone)?;
+        match command {
+            Command::List(name) => report::list(&roster, name.as_deref()).await,
+            Command::Status(name) => report::status(&roster, name.as_deref()).await,
+            Command::NumWatchers => Ok(report::numwatchers(&roster)),
+            Command::NumProcesses(name) => report::numprocesses(&roster, name.as_deref()).await,
+            Command::Options(name) => report::options(&roster, &name).await,
+            Command::Get { name, keys } => report::get(&roster, &name, &keys).await,
+            Command::GlobalOptions(option) => report::globaloptions(&roster, option.as_deref()),
+            Command::ListSockets => Ok(report::listsockets(&roster)),
+            Command::Stats(target) => report::stats(&roster, &self.sampler, target).await,
+            Command::DStats => report::dstats(&self.sampler).await,
+            Command::Signal { signal, target } => operate::signal(&roster, signal, target).await,
+            Command::Resize { name, change, waiting } => {
+                operate::resize(&self.arbiter, &roster, &name, change, waiting).await
+            }
+            Command::Start { selection, waiting } => {
+                let verb = operate::Verb::start();
+                operate::selected(&self.arbiter, &roster, &selection, verb, waiting).await
+            }
+            Command::Stop { selection, waiting } => {
+                let verb = operate::Verb::stop();
+                operate::selected(&self.arbiter, &roster, &selection, verb, waiting).await
+            }
+            Command::Restart { selection, waiting } => {
+                let verb = operate::Verb::restart();
+                operate::selected(&self.arbiter, &roster, &selection, verb, waiting).await
+            }
+            Command::Quit { waiting } => operate::quit(&self.arbiter, waiting).await,
+        }
+    }
+}
+
+/// What a client is told when the daemon ends while it works for it.
+pub(super) fn gone(gone: WatcherGone) -> Failure {
+    Failure::new(Errno::Command, gone.to_string())
+}
+
+/// The name of the operation in the words of the original's lock.
+pub(super) fn lock_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Start => "watcher_start",
+        Operation::Stop => "watcher_stop",
+        Operation::Restart => "watcher_restart",
+        Operation::Resize(change) if change < 0 => "watcher_decr",
+        Operation::Resize(_) => "watcher_incr",
+    }
+}

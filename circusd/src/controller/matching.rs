@@ -1,0 +1,136 @@
+//! Which watchers a name, a shell pattern or a regular expression means.
+
+use crate::watcher::handle::WatcherHandle;
+use protocol::circus::command::{MatchMethod, Selection};
+use protocol::circus::errno::Errno;
+use protocol::circus::response::Failure;
+use regex::{Regex, RegexBuilder};
+
+/// The largest compiled pattern, in bytes; a client cannot make the daemon compile a monster.
+const MAX_PATTERN: usize = 256 * 1024;
+
+/// The watchers that the selection means, in the order given.
+///
+/// # Errors
+/// errno 3 when none matches or the pattern cannot be read.
+pub fn select(
+    watchers: &[WatcherHandle],
+    selection: &Selection,
+) -> Result<Vec<WatcherHandle>, Failure> {
+    let (name, method) = match selection {
+        Selection::All => return Ok(watchers.to_vec()),
+        Selection::Named { name, method } => (name, *method),
+    };
+    let matcher = Matcher::new(name, method)?;
+    let found: Vec<WatcherHandle> = watchers
+        .iter()
+        .filter(|watcher| matcher.matches(&watcher.identity().key))
+        .cloned()
+        .collect();
+    if found.is_empty() { Err(Failure::not_found(name)) } else { Ok(found) }
+}
+
+enum Matcher {
+    Exact(String),
+    Pattern(Regex),
+}
+
+impl Matcher {
+    fn new(name: &str, method: MatchMethod) -> Result<Self, Failure> {
+        let lower = name.to_lowercase();
+        let pattern = match method {
+            MatchMethod::Simple => return Ok(Self::Exact(lower)),
+            MatchMethod::Glob => format!("(?s)^(?:{})$", glob(&lower)),
+            // Anchored at the start only, as in the original.
+            MatchMethod::Regex => format!("^(?:{lower})"),
+        };
+        let bad = |error: regex::Error| {
+            Failure::new(Errno::Message, format!("pattern {name} cannot be read: {error}"))
+        };
+        RegexBuilder::new(&pattern).size_limit(MAX_PATTERN).build().map(Self::Pattern).map_err(bad)
+    }
+
+    fn matches(&self, key: &str) -> bool {
+        match self {
+            Self::Exact(name) => name == key,
+            Self::Pattern(regex) => regex.is_match(key),
+        }
+    }
+}
+
+/// A shell pattern (`*`, `?`, `[seq]`, `[!seq]`) as a regular expression.
+fn glob(pattern: &str) -> String {
+    let mut regex = String::new();
+    let mut rest = pattern.chars();
+    while let Some(character) = rest.next() {
+        match character {
+            '*' => regex.push_str(".*"),
+            '?' => regex.push('.'),
+            '[' => match class(rest.as_str()) {
+                Some((text, length)) => {
+                    regex.push_str(&text);
+                    rest = rest.as_str().get(length..).unwrap_or_default().chars();
+                }
+                None => regex.push_str("\\["),
+            },
+            other => regex.push_str(&regex::escape(&other.to_string())),
+        }
+    }
+    regex
+}
+
+/// The class that begins after a `[`, and how many bytes of `rest` it takes. None when it is not closed.
+fn class(rest: &str) -> Option<(String, usize)> {
+    let negated = rest.starts_with('!');
+    let body = if negated { rest.get(1..)? } else { rest };
+    // A `]` directly after the opening is a member.
+    let first = body.chars().next()?.len_utf8();
+    let end = first + body.get(first..)?.find(']')?;
+    let members = body.get(..end)?;
+    let mut text = String::from(if negated { "[^" } else { "[" });
+    for member in members.chars() {
+        if matches!(member, '\\' | '[' | ']' | '^' | '&' | '~') {
+            text.push('\\');
+        }
+        text.push(member);
+    }
+    text.push(']');
+    Some((text, usize::from(negated) + end + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, method: MatchMethod, key: &str) -> bool {
+        Matcher::new(pattern, method).unwrap().matches(key)
+    }
+
+    #[test]
+    fn globs_match_the_whole_name() {
+        let glob = |pattern, key| matches(pattern, MatchMethod::Glob, key);
+        assert!(glob("web*", "web-1"));
+        assert!(glob("WEB-?", "web-1"));
+        assert!(!glob("web", "web-1"));
+        assert!(glob("[ab]x", "bx"));
+        assert!(glob("[!ab]x", "cx"));
+        assert!(!glob("[!ab]x", "ax"));
+        assert!(glob("a.b", "a.b"));
+        assert!(!glob("a.b", "axb"));
+        assert!(glob("x[", "x["));
+        assert!(glob("[]]", "]"));
+    }
+
+    #[test]
+    fn regexes_are_anchored_at_the_start() {
+        assert!(matches("web", MatchMethod::Regex, "web-1"));
+        assert!(!matches("eb", MatchMethod::Regex, "web-1"));
+        assert!(matches("a|b", MatchMethod::Regex, "bx"));
+    }
+
+    #[test]
+    fn a_pattern_that_cannot_be_read_is_an_error() {
+        assert!(Matcher::new("(", MatchMethod::Regex).is_err());
+        assert!(Matcher::new("a{100000}{100000}", MatchMethod::Regex).is_err());
+    }
+}

@@ -1,0 +1,9 @@
+//! The command socket: requests in, replies and events out.
+
+pub mod dispatch;
+pub mod matching;
+pub mod operate;
+pub mod outbox;
+pub mod report;
+pub mod task;
+pub mod wire;

@@ -1,0 +1,204 @@
+//! The OS thread that owns ZeroMQ: a ROUTER for requests and a PUB for events.
+//!
+//! It moves frames and knows nothing about Circus. ZeroMQ sockets may not be shared between threads, and
+//! `zmq::poll` on the ROUTER and an eventfd is the plain way to join them with an event loop.
+
+use super::outbox::{Outbox, ToWire};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+/// The largest message that the ROUTER accepts, in bytes; a client that sends more is cut off by ZeroMQ.
+const MAX_MESSAGE: i64 = 16 * 1024 * 1024;
+
+/// Milliseconds that unsent replies and events get when the daemon ends.
+const LINGER: i32 = 500;
+
+/// One request as it came in.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The ROUTER's name for the client.
+    pub client: Vec<u8>,
+    /// The frame the client sent.
+    pub body: Vec<u8>,
+}
+
+/// An endpoint could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// Binding failed.
+    #[error("cannot listen on {endpoint} ([circus] {key}): {reason}")]
+    Bind {
+        /// The key in `[circus]`.
+        key: &'static str,
+        /// Its value.
+        endpoint: String,
+        /// What ZeroMQ or the system says.
+        reason: String,
+    },
+    /// ZeroMQ or the system has no room.
+    #[error("cannot set up ZeroMQ: {0}")]
+    Setup(#[source] io::Error),
+}
+
+/// The bound endpoints, not yet served.
+pub struct Wire {
+    router: zmq::Socket,
+    publisher: zmq::Socket,
+    // Dropped after the sockets.
+    _context: zmq::Context,
+}
+
+impl Wire {
+    /// Binds both endpoints. The file of an `ipc://` endpoint gets mode 0600.
+    ///
+    /// # Errors
+    /// [`WireError`], which names the endpoint and its key.
+    pub fn bind(endpoint: &str, pubsub_endpoint: &str) -> Result<Self, WireError> {
+        let context = zmq::Context::new();
+        let setup = |e: zmq::Error| WireError::Setup(e.into());
+        let router = context.socket(zmq::ROUTER).map_err(setup)?;
+        router.set_maxmsgsize(MAX_MESSAGE).map_err(setup)?;
+        router.set_linger(LINGER).map_err(setup)?;
+        bind(&router, "endpoint", endpoint)?;
+        let publisher = context.socket(zmq::PUB).map_err(setup)?;
+        publisher.set_linger(LINGER).map_err(setup)?;
+        bind(&publisher, "pubsub_endpoint", pubsub_endpoint)?;
+        Ok(Self { router, publisher, _context: context })
+    }
+
+    /// Serves the endpoints on a thread of its own until [`ToWire::Close`]. Requests go to `requests`; when
+    /// it is full the ROUTER is not read, so clients queue in ZeroMQ.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub fn serve(
+        self,
+        outbox: Outbox,
+        requests: mpsc::Sender<Incoming>,
+    ) -> io::Result<thread::JoinHandle<()>> {
+        thread::Builder::new().name("wire".into()).spawn(move || {
+            if let Err(error) = self.run(&outbox, &requests) {
+                error!("the ZeroMQ thread ended: {error}");
+            }
+        })
+    }
+
+    fn run(self, outbox: &Outbox, requests: &mpsc::Sender<Incoming>) -> Result<(), zmq::Error> {
+        let mut waiting: Option<Incoming> = None;
+        loop {
+            let mut items = vec![zmq::PollItem::from_fd(outbox.wake_fd(), zmq::POLLIN)];
+            if waiting.is_none() {
+                items.push(self.router.as_poll_item(zmq::POLLIN));
+            }
+            match zmq::poll(&mut items, -1) {
+                Ok(_) | Err(zmq::Error::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+            drop(items);
+            let (messages, dropped) = outbox.take();
+            if dropped > 0 {
+                warn!("{dropped} events dropped: subscribers are too slow");
+            }
+            for message in messages {
+                match message {
+                    ToWire::Reply { client, body } => self.reply(&client, &body),
+                    ToWire::Event { topic, payload } => self.publish(&topic, &payload),
+                    ToWire::ReadOn => {}
+                    ToWire::Close => return Ok(()),
+                }
+            }
+            if let Some(incoming) = waiting.take() {
+                waiting = offer(requests, incoming);
+            }
+            while waiting.is_none() {
+                let Some(incoming) = self.receive()? else { break };
+                waiting = offer(requests, incoming);
+            }
+        }
+    }
+
+    /// The next request, or none when nothing waits. Messages that are not two frames are dropped, as in
+    /// the original: without the envelope nobody can be answered.
+    fn receive(&self) -> Result<Option<Incoming>, zmq::Error> {
+        loop {
+            match self.router.recv_multipart(zmq::DONTWAIT) {
+                Ok(mut frames) if frames.len() == 2 => {
+                    let body = frames.pop().unwrap_or_default();
+                    let client = frames.pop().unwrap_or_default();
+                    return Ok(Some(Incoming { client, body }));
+                }
+                Ok(frames) => warn!("message of {} frames dropped", frames.len()),
+                Err(zmq::Error::EAGAIN) => return Ok(None),
+                Err(zmq::Error::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn reply(&self, client: &[u8], body: &[u8]) {
+        // A client that has gone, or does not read, is the client's business.
+        if let Err(error) = self.router.send_multipart([client, body], zmq::DONTWAIT) {
+            warn!("reply not sent: {error}");
+        }
+    }
+
+    fn publish(&self, topic: &str, payload: &[u8]) {
+        if let Err(error) =
+            self.publisher.send_multipart([topic.as_bytes(), payload], zmq::DONTWAIT)
+        {
+            warn!("event {topic} not sent: {error}");
+        }
+    }
+}
+
+/// Hands a request over; gives it back when the queue is full.
+fn offer(requests: &mpsc::Sender<Incoming>, incoming: Incoming) -> Option<Incoming> {
+    match requests.try_send(incoming) {
+        Err(mpsc::error::TrySendError::Full(incoming)) => Some(incoming),
+        // The daemon is ending; it answers nobody any more.
+        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => None,
+    }
+}
+
+fn bind(socket: &zmq::Socket, key: &'static str, endpoint: &str) -> Result<(), WireError> {
+    let failed = |reason: String| WireError::Bind { key, endpoint: endpoint.to_owned(), reason };
+    let ipc = endpoint.strip_prefix("ipc://");
+    // The file is private from its first moment, so that no other user can connect before a chmod.
+    let _umask = ipc.map(|_| PrivateUmask::new());
+    socket.bind(endpoint).map_err(|error| {
+        failed(match error {
+            zmq::Error::EADDRINUSE => {
+                "the address is in use; is another circusd running?".to_owned()
+            }
+            zmq::Error::EINVAL | zmq::Error::EPROTONOSUPPORT => {
+                "not an endpoint; use tcp://HOST:PORT or ipc:///PATH".to_owned()
+            }
+            other => other.to_string(),
+        })
+    })?;
+    if let Some(path) = ipc.filter(|path| !path.starts_with('@')) {
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(path, private).map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Umask 0177 while it lives. Only used before the daemon has other threads that make files.
+struct PrivateUmask(nix::sys::stat::Mode);
+
+impl PrivateUmask {
+    fn new() -> Self {
+        let private = nix::sys::stat::Mode::from_bits_truncate(0o177);
+        Self(nix::sys::stat::umask(private))
+    }
+}
+
+impl Drop for PrivateUmask {
+    fn drop(&mut self) {
+        nix::sys::stat::umask(self.0);
+    }
+}

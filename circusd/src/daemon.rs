@@ -1,0 +1,116 @@
+//! The life of the daemon from an accepted configuration to its end: what is started in which order, and
+//! taken down in which.
+
+use crate::arbiter;
+use crate::arbiter::build::{self, BuildError};
+use crate::config::model::Config;
+use crate::controller::dispatch::Dispatcher;
+use crate::controller::outbox::{Outbox, ToWire};
+use crate::controller::task::serve;
+use crate::controller::wire::{Wire, WireError};
+use crate::event_bus::EventBus;
+use crate::papa::client::{KernelClient, PapaError};
+use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
+use crate::papa::start::{StartError, reach};
+use crate::process::sampler::Sampler;
+use crate::signals;
+use std::io;
+use std::sync::Arc;
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Requests that may wait between the wire and the controller. Beyond that clients queue in ZeroMQ.
+const REQUESTS: usize = 64;
+
+/// The daemon could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The system has no room for us.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    /// An endpoint.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// `papa_endpoint`.
+    #[error(transparent)]
+    PapaEndpoint(#[from] BadEndpoint),
+    /// No kernel, and none can be started.
+    #[error(transparent)]
+    Kernel(#[from] StartError),
+    /// Sockets or watchers.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// Runs the daemon until it has been told to end and has ended.
+///
+/// # Errors
+/// [`DaemonError`], when it could not be started.
+pub fn run(config: Config, environment: Vec<(String, String)>) -> Result<(), DaemonError> {
+    runtime::Builder::new_current_thread().enable_all().build()?.block_on(live(config, environment))
+}
+
+async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), DaemonError> {
+    info!("Starting master on pid {}", std::process::id());
+    let config = Arc::new(config);
+    let wire = Wire::bind(&config.circus.endpoint, &config.circus.pubsub_endpoint)?;
+    let kernel = kernel_for(&config).await?;
+    let outbox = Outbox::new()?;
+    let bus = EventBus::new(outbox.clone());
+    let roster =
+        build::build(Arc::clone(&config), Arc::new(environment), kernel.clone(), bus).await?;
+    let sockets = Arc::clone(&roster.sockets);
+    info!("sockets started");
+
+    let (arbiter, ended) = arbiter::task::start(roster);
+    let (requests, inbox) = mpsc::channel(REQUESTS);
+    let thread = wire.serve(outbox.clone(), requests)?;
+    let dispatcher = Dispatcher::new(arbiter.clone(), Sampler::start());
+    let stop = CancellationToken::new();
+    let controller = tokio::spawn(serve(dispatcher, outbox.clone(), inbox, stop.clone()));
+    signals::listen(arbiter)?;
+    info!("Arbiter now waiting for commands");
+
+    // A dropped sender means that the arbiter is gone, which is an end as well.
+    let _ = ended.await;
+    sockets.unlink();
+    if let Some(kernel) = kernel {
+        release(&kernel).await;
+    }
+    // First the replies, then the wire, which sends what is queued.
+    stop.cancel();
+    let _ = controller.await;
+    outbox.send(ToWire::Close);
+    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    Ok(())
+}
+
+/// The kernel, when a watcher or socket wants one; started if none answers.
+async fn kernel_for(config: &Config) -> Result<Option<KernelClient>, DaemonError> {
+    let wanted = config.watchers.iter().any(|watcher| watcher.use_papa)
+        || config.sockets.iter().any(|socket| socket.use_papa);
+    if !wanted {
+        return Ok(None);
+    }
+    let endpoint = PapaEndpoint::parse(config.circus.papa_endpoint.as_deref())?;
+    Ok(Some(reach(&endpoint).await?))
+}
+
+/// When none of our processes is left in the kernel, its sockets go and it may end.
+async fn release(kernel: &KernelClient) {
+    if let Err(error) = try_release(kernel).await {
+        warn!("papa was not asked to end: {error}");
+    }
+}
+
+async fn try_release(kernel: &KernelClient) -> Result<(), PapaError> {
+    if !kernel.list_processes("circus.*").await?.is_empty() {
+        return Ok(());
+    }
+    info!("removing all papa sockets");
+    kernel.remove_sockets("circus.*").await?;
+    info!("closing papa");
+    kernel.exit_if_idle().await
+}

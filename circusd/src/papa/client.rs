@@ -1,0 +1,185 @@
+//! Commands to the kernel, over one connection that is opened again when it breaks.
+
+use super::connection::Connection;
+use super::endpoint::PapaEndpoint;
+use super::watch::Watch;
+use protocol::papa::{
+    Command, Form, Noun, Pattern, ProcessRow, ProcessSpec, ReplyError, RowError, SocketRow,
+    SocketSpec, StreamError,
+};
+use std::io;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task;
+
+/// Requests that may wait for the kernel.
+const QUEUE: usize = 64;
+
+/// The kernel refused, or could not be talked to.
+#[derive(Debug, thiserror::Error)]
+pub enum PapaError {
+    /// Nothing accepts connections there.
+    #[error("nobody listens at {0}")]
+    NobodyListens(String),
+    /// Somebody else listens there.
+    #[error("what answers there is not a papa kernel")]
+    NotPapa,
+    /// The kernel's own words.
+    #[error("papa says: {0}")]
+    Refused(String),
+    /// It closed the connection.
+    #[error("papa closed the connection")]
+    Closed,
+    /// It does not answer.
+    #[error("papa does not answer")]
+    Silent,
+    /// The connection broke.
+    #[error("the connection to papa broke: {0}")]
+    Io(#[from] io::Error),
+    /// A reply beyond any sense.
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
+    /// A row of a list that cannot be read.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// A stream that cannot be read.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+}
+
+impl PapaError {
+    /// Trying again later may help.
+    pub fn is_transient(&self) -> bool {
+        !matches!(self, Self::Refused(_) | Self::NotPapa)
+    }
+}
+
+struct Ask {
+    command: Command,
+    reply: oneshot::Sender<Result<Vec<u8>, PapaError>>,
+}
+
+/// A handle on the connection; clones share it.
+#[derive(Clone)]
+pub struct KernelClient {
+    endpoint: PapaEndpoint,
+    form: Form,
+    asks: mpsc::Sender<Ask>,
+}
+
+impl KernelClient {
+    /// Connects to a kernel.
+    ///
+    /// # Errors
+    /// [`PapaError::NobodyListens`] when there is none.
+    pub async fn connect(endpoint: PapaEndpoint) -> Result<Self, PapaError> {
+        let connection = Connection::open(&endpoint, None).await?;
+        let form = connection.form();
+        let (asks, inbox) = mpsc::channel(QUEUE);
+        task::spawn(run(endpoint.clone(), form, connection, inbox));
+        Ok(Self { endpoint, form, asks })
+    }
+
+    /// The processes whose name matches.
+    ///
+    /// # Errors
+    /// [`PapaError`].
+    pub async fn list_processes(&self, pattern: &str) -> Result<Vec<ProcessRow>, PapaError> {
+        let text = self.ask(Command::List(Noun::Processes, patterns(pattern))).await?;
+        rows(&text).map(|row| Ok(ProcessRow::parse(self.form, row)?)).collect()
+    }
+
+    /// The sockets whose name matches.
+    ///
+    /// # Errors
+    /// [`PapaError`].
+    pub async fn list_sockets(&self, pattern: &str) -> Result<Vec<SocketRow>, PapaError> {
+        let text = self.ask(Command::List(Noun::Sockets, patterns(pattern))).await?;
+        rows(&text).map(|row| Ok(SocketRow::parse(self.form, row)?)).collect()
+    }
+
+    /// Makes a process, or returns the one that was made with the same name and settings.
+    ///
+    /// # Errors
+    /// [`PapaError::Refused`] when the kernel could not, or has another of that name.
+    pub async fn make_process(&self, spec: &ProcessSpec) -> Result<ProcessRow, PapaError> {
+        let command = Command::MakeProcess { spec: Box::new(spec.clone()), watch: false };
+        Ok(ProcessRow::parse(self.form, &self.ask(command).await?)?)
+    }
+
+    /// Makes a socket, or returns the one that was made with the same name and settings.
+    ///
+    /// # Errors
+    /// [`PapaError::Refused`] when the kernel could not, or has another of that name.
+    pub async fn make_socket(&self, spec: &SocketSpec) -> Result<SocketRow, PapaError> {
+        let text = self.ask(Command::MakeSocket(Box::new(spec.clone()))).await?;
+        Ok(SocketRow::parse(self.form, &text)?)
+    }
+
+    /// Closes the sockets whose name matches.
+    ///
+    /// # Errors
+    /// [`PapaError`].
+    pub async fn remove_sockets(&self, pattern: &str) -> Result<(), PapaError> {
+        self.ask(Command::Remove(Noun::Sockets, patterns(pattern))).await.map(drop)
+    }
+
+    /// Asks the kernel to end if it holds nothing.
+    ///
+    /// # Errors
+    /// [`PapaError`].
+    pub async fn exit_if_idle(&self) -> Result<(), PapaError> {
+        self.ask(Command::ExitIfIdle).await.map(drop)
+    }
+
+    /// Opens a connection that follows one process.
+    ///
+    /// # Errors
+    /// [`PapaError::Refused`] when the kernel does not have it.
+    pub async fn watch(&self, process: &str) -> Result<Watch, PapaError> {
+        let connection = Connection::open(&self.endpoint, Some(self.form)).await?;
+        Watch::begin(connection, process).await
+    }
+
+    async fn ask(&self, command: Command) -> Result<Vec<u8>, PapaError> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask { command, reply }).await.map_err(|_| PapaError::Closed)?;
+        answer.await.map_err(|_| PapaError::Closed)?
+    }
+}
+
+fn patterns(pattern: &str) -> Vec<Pattern> {
+    vec![Pattern(pattern.to_owned())]
+}
+
+fn rows(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|byte| *byte == b'\n').filter(|row| !row.is_empty())
+}
+
+/// Carries out one request after the other. A broken connection is opened again for the next request; the
+/// one that met the break is not repeated, since it may have had its effect.
+async fn run(
+    endpoint: PapaEndpoint,
+    form: Form,
+    connection: Connection,
+    mut inbox: mpsc::Receiver<Ask>,
+) {
+    let mut connection = Some(connection);
+    while let Some(Ask { command, reply }) = inbox.recv().await {
+        let ready = match connection.take() {
+            Some(ready) => Ok(ready),
+            None => Connection::open(&endpoint, Some(form)).await,
+        };
+        let result = match ready {
+            Ok(mut ready) => {
+                let result = ready.request(&command).await;
+                if matches!(result, Ok(_) | Err(PapaError::Refused(_))) {
+                    connection = Some(ready);
+                }
+                result
+            }
+            Err(error) => Err(error),
+        };
+        // The asker may have given up.
+        let _ = reply.send(result);
+    }
+}

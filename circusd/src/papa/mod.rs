@@ -1,0 +1,7 @@
+//! The kernel as circusd sees it: finding or starting one, commands, and watching processes.
+
+pub mod client;
+pub mod connection;
+pub mod endpoint;
+pub mod start;
+pub mod watch;

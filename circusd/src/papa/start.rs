@@ -1,0 +1,117 @@
+//! Reaching the kernel: connect, or start one when none answers.
+//!
+//! The program is looked for beside our own executable, then on PATH; failing that we run ourselves in its
+//! role, so a lone `circusd` file is enough.
+
+use super::client::{KernelClient, PapaError};
+use super::endpoint::PapaEndpoint;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use tokio::process::Command;
+use tracing::{info, warn};
+
+/// The hidden first argument that makes circusd run as the papa kernel.
+pub const AS_KERNEL: &str = "papa-kernel";
+
+/// No kernel can be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody answers who is no kernel, or refuses us.
+    #[error("cannot use the papa kernel at {endpoint}: {source}")]
+    Unusable {
+        /// Where.
+        endpoint: String,
+        /// Why.
+        #[source]
+        source: PapaError,
+    },
+    /// It could not be run.
+    #[error("cannot start the papa kernel `{program}`: {source}")]
+    Run {
+        /// What was tried.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended instead of listening.
+    #[error("the papa kernel `{program}` did not start at {endpoint}: {reason}")]
+    Failed {
+        /// What was run.
+        program: PathBuf,
+        /// Where it should listen.
+        endpoint: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// Connects to the kernel at `endpoint` and starts one if nobody listens there.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn reach(endpoint: &PapaEndpoint) -> Result<KernelClient, StartError> {
+    match KernelClient::connect(endpoint.clone()).await {
+        Err(PapaError::NobodyListens(_)) => {}
+        Ok(client) => return Ok(client),
+        Err(source) => {
+            return Err(StartError::Unusable { endpoint: endpoint.to_string(), source });
+        }
+    }
+    start(endpoint).await?;
+    KernelClient::connect(endpoint.clone())
+        .await
+        .map_err(|source| StartError::Unusable { endpoint: endpoint.to_string(), source })
+}
+
+/// Starts a kernel. The program comes back when the kernel listens or has failed, so there is nothing to
+/// wait for afterwards.
+async fn start(endpoint: &PapaEndpoint) -> Result<(), StartError> {
+    let (program, role) = find();
+    if std::env::var_os("INVOCATION_ID").is_some() {
+        warn!(
+            "the papa kernel is being started inside this systemd unit, so stopping the unit will end \
+             hosted workers; run papa-kernel as a unit of its own"
+        );
+    }
+    let mut command = Command::new(&program);
+    command.args(role).arg("--daemonize").args(["--title", "circusd"]);
+    match endpoint {
+        PapaEndpoint::Tcp(port) => command.arg("--port").arg(port.to_string()),
+        PapaEndpoint::Unix(path) => command.arg("--unix-socket").arg(path),
+    };
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let output = command
+        .output()
+        .await
+        .map_err(|source| StartError::Run { program: program.clone(), source })?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        let reason = text.lines().last().unwrap_or("it said nothing").to_owned();
+        return Err(StartError::Failed { program, endpoint: endpoint.to_string(), reason });
+    }
+    info!("started the papa kernel at {endpoint}");
+    Ok(())
+}
+
+/// The kernel's program, and the arguments that put it into its role.
+fn find() -> (PathBuf, Vec<OsString>) {
+    const NAME: &str = "papa-kernel";
+    let own = std::env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent).map(|folder| folder.join(NAME));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(NAME));
+    if let Some(program) = beside.into_iter().chain(on_path).find(|file| is_program(file)) {
+        return (program, Vec::new());
+    }
+    // /proc/self/exe works even when the file has been replaced by an upgrade.
+    let own = own.filter(|file| file.exists()).unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+    (own, vec![AS_KERNEL.into()])
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}

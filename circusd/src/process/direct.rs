@@ -1,0 +1,183 @@
+//! A child of circusd: its pipes and its end.
+//!
+//! The end of a process is reported only after its last output has reached the stream. A grandchild that
+//! keeps a pipe open does not delay it: after the end the pipes are read until they are empty.
+
+use crate::stream::batch::Chunk;
+use crate::stream::writer::Writer;
+use papa_kernel::child::{Exit, PidFd, Spawned};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time;
+use tracing::warn;
+
+/// Bytes per read.
+const READ: usize = 64 * 1024;
+
+/// How long the last output of a dead process may take to reach its stream before its end is reported all
+/// the same. The output is not dropped then, it only comes late.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
+/// Where the two outputs of a process go.
+#[derive(Clone, Default)]
+pub struct Outputs {
+    /// The stdout stream.
+    pub stdout: Option<Writer>,
+    /// The stderr stream.
+    pub stderr: Option<Writer>,
+}
+
+/// A child of circusd.
+pub struct Child {
+    /// Its pid.
+    pub pid: i32,
+    /// For signals and for its end.
+    pub pidfd: Arc<PidFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+impl Child {
+    /// A child that was just spawned.
+    pub fn new(spawned: Spawned) -> Self {
+        let Spawned { pid, pidfd, stdout, stderr } = spawned;
+        Self { pid, pidfd: Arc::new(pidfd), stdout, stderr }
+    }
+}
+
+/// A pidfd in the form that the event loop takes.
+struct Watched(Arc<PidFd>);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+/// Follows a child until it has ended and its output is dealt with.
+pub async fn supervise(child: Child, outputs: Outputs) -> Option<Exit> {
+    let (ended, seen) = watch::channel(false);
+    let pumps: Vec<JoinHandle<()>> =
+        [(child.stdout, outputs.stdout, "stdout"), (child.stderr, outputs.stderr, "stderr")]
+            .into_iter()
+            .filter_map(|(pipe, writer, name)| Some((pipe?, writer?, name)))
+            .map(|(pipe, writer, name)| {
+                tokio::spawn(pump(child.pid, name, pipe, writer, seen.clone()))
+            })
+            .collect();
+    let pid = child.pid;
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe and asks for what `PidFd` guarantees: it owns its fd"
+    )]
+    let watched = AsyncFd::new(Watched(child.pidfd));
+    let watched = match watched {
+        Ok(watched) => watched,
+        Err(error) => {
+            warn!("cannot watch process {pid}: {error}");
+            return None;
+        }
+    };
+    // The pidfd becomes readable when the process ends; the zombie keeps the pid ours until it is reaped.
+    if let Err(error) = watched.readable().await {
+        warn!("cannot watch process {pid}: {error}");
+    }
+    // Fails only when there is no pump.
+    let _ = ended.send(true);
+    let drained = async {
+        for pump in pumps {
+            let _ = pump.await;
+        }
+    };
+    if time::timeout(DRAIN_LIMIT, drained).await.is_err() {
+        warn!("the last output of process {pid} is still being written");
+    }
+    reap(&watched.get_ref().0, pid)
+}
+
+fn reap(pidfd: &PidFd, pid: i32) -> Option<Exit> {
+    match pidfd.reap() {
+        Ok(exit) => exit,
+        Err(error) => {
+            warn!("the exit status of process {pid} is unknown: {error}");
+            None
+        }
+    }
+}
+
+async fn pump(
+    pid: i32,
+    name: &'static str,
+    pipe: OwnedFd,
+    writer: Writer,
+    mut ended: watch::Receiver<bool>,
+) {
+    let mut pipe = match pipe::Receiver::from_owned_fd(pipe) {
+        Ok(pipe) => pipe,
+        Err(error) => {
+            warn!("cannot read the {name} of process {pid}: {error}");
+            return;
+        }
+    };
+    let mut buffer = vec![0; READ];
+    let mut over = *ended.borrow_and_update();
+    while !over {
+        tokio::select! {
+            ready = pipe.readable() => {
+                if let Err(error) = ready {
+                    warn!("cannot read the {name} of process {pid}: {error}");
+                    break;
+                }
+            }
+            // The sender lives until the process has ended, so an error means the same.
+            _ = ended.changed() => over = true,
+        }
+        // Readiness may be a false alarm, so an empty pipe is no end.
+        if forward(pid, name, &mut pipe, &mut buffer, &writer).await == Piece::End {
+            over = true;
+        }
+    }
+    // What the process left in the pipe, and no more: somebody else may go on writing to it.
+    while forward(pid, name, &mut pipe, &mut buffer, &writer).await == Piece::Moved {}
+    // A stream that cannot be written says so itself, and keeps what it can.
+    let _ = writer.write_through(Vec::new()).await;
+}
+
+/// What became of one read.
+#[derive(PartialEq)]
+enum Piece {
+    Moved,
+    Empty,
+    /// Every writer has closed the pipe, or it is broken.
+    End,
+}
+
+/// Moves one piece from the pipe to the stream.
+async fn forward(
+    pid: i32,
+    name: &str,
+    pipe: &mut pipe::Receiver,
+    buffer: &mut [u8],
+    writer: &Writer,
+) -> Piece {
+    match pipe.try_read(buffer) {
+        Ok(0) => Piece::End,
+        Ok(count) => {
+            let data = buffer.get(..count).unwrap_or_default().to_vec();
+            let time = crate::event_bus::epoch_seconds();
+            writer.write(vec![Chunk { pid, time, data }]).await;
+            Piece::Moved
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Piece::Empty,
+        Err(error) => {
+            warn!("cannot read the {name} of process {pid}: {error}");
+            Piece::End
+        }
+    }
+}

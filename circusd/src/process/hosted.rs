@@ -1,0 +1,175 @@
+//! A child of the kernel: its watch connection and its end.
+//!
+//! Output is acknowledged only after it has been written, so what circusd has not written stays in the
+//! kernel whatever happens to circusd.
+
+use super::direct::Outputs;
+use super::end::End;
+use crate::papa::client::{KernelClient, PapaError};
+use crate::papa::watch::{Block, Watch};
+use crate::stream::batch::Chunk;
+use crate::watcher::wid::Wid;
+use papa_kernel::child::PidFd;
+use protocol::papa::ProcessRow;
+use protocol::papa::ProcessSpec;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Pauses between attempts to reach a kernel that does not answer.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A process in the kernel.
+pub struct Hosted {
+    /// Its name in the kernel.
+    pub name: String,
+    /// Its pid. The kernel keeps the zombie until the end has been acknowledged, so the number is ours.
+    pub pid: i32,
+    /// For signals; none when it has ended already.
+    pub pidfd: Option<Arc<PidFd>>,
+    /// When it was spawned, in seconds since the epoch.
+    pub started: f64,
+    /// It had not ended when we looked.
+    pub running: bool,
+    kernel: KernelClient,
+}
+
+/// The name of a worker in the kernel: `circus.<watcher>.<wid>`, in lower case.
+pub fn process_name(watcher: &str, wid: Wid) -> String {
+    format!("circus.{}.{wid}", watcher.to_lowercase())
+}
+
+/// The wid in the name of a process in the kernel, if it belongs to this watcher.
+pub fn wid_of(watcher: &str, process: &str) -> Option<Wid> {
+    let rest = process.strip_prefix("circus.")?.strip_prefix(&watcher.to_lowercase())?;
+    let number: u32 = rest.strip_prefix('.')?.parse().ok()?;
+    (number > 0).then_some(Wid(number))
+}
+
+impl Hosted {
+    /// A process that the kernel lists.
+    pub fn from_row(kernel: &KernelClient, row: ProcessRow) -> Self {
+        let pidfd = if row.running { PidFd::open(row.pid).ok().map(Arc::new) } else { None };
+        Self {
+            name: row.name,
+            pid: row.pid,
+            pidfd,
+            started: row.started,
+            running: row.running,
+            kernel: kernel.clone(),
+        }
+    }
+}
+
+/// Makes a process in the kernel. One of the same name that is there already is taken as it is.
+///
+/// # Errors
+/// [`PapaError`] is what the kernel said.
+pub async fn make(kernel: &KernelClient, spec: &ProcessSpec) -> Result<Hosted, PapaError> {
+    let row = match kernel.make_process(spec).await {
+        Err(PapaError::Refused(reason)) => {
+            let existing = kernel.list_processes(&spec.name).await?.into_iter().next();
+            let Some(row) = existing else { return Err(PapaError::Refused(reason)) };
+            warn!("process `{}` already exists in papa and is used as it is", spec.name);
+            row
+        }
+        result => result?,
+    };
+    Ok(Hosted::from_row(kernel, row))
+}
+
+/// Follows a process until it has ended and its output is written, or until it is to be left alone.
+pub async fn supervise(process: Hosted, outputs: Outputs, detach: CancellationToken) -> End {
+    let mut failing = false;
+    loop {
+        match follow(&process, &outputs, &detach).await {
+            Ok(end) => return end,
+            Err(PapaError::Refused(reason)) => {
+                // The kernel does not know the process any more, so nobody will tell its exit status.
+                warn!("process `{}` is gone from papa: {reason}", process.name);
+                return End::Exited(None);
+            }
+            Err(error) if failing => {
+                tracing::debug!("cannot follow `{}`: {error}", process.name);
+            }
+            Err(error) => {
+                warn!("cannot follow `{}`, trying again: {error}", process.name);
+                failing = true;
+            }
+        }
+        tokio::select! {
+            () = detach.cancelled() => return End::Detached,
+            () = time::sleep(RETRY) => {}
+        }
+    }
+}
+
+async fn follow(
+    process: &Hosted,
+    outputs: &Outputs,
+    detach: &CancellationToken,
+) -> Result<End, PapaError> {
+    let mut watch = process.kernel.watch(&process.name).await?;
+    loop {
+        let block = tokio::select! {
+            // A block is handled completely or not at all.
+            () = detach.cancelled() => return Ok(End::Detached),
+            block = watch.next() => block?,
+        };
+        let closed = block.closed;
+        if !deliver(process.pid, block, outputs, detach).await {
+            // Not acknowledged, so the kernel keeps it for the next circusd.
+            return Ok(End::Detached);
+        }
+        watch.acknowledge().await?;
+        if let Some(code) = closed {
+            finish(watch).await;
+            return Ok(End::Exited(code));
+        }
+    }
+}
+
+/// After the end has been acknowledged the kernel says that nothing is left; then the name is free.
+async fn finish(mut watch: Watch) {
+    let _ = time::timeout(Duration::from_secs(5), watch.over()).await;
+}
+
+/// Writes a block. While it cannot be written the kernel keeps what comes after it, and counts what it
+/// must drop. False when the daemon ends meanwhile.
+async fn deliver(pid: i32, block: Block, outputs: &Outputs, detach: &CancellationToken) -> bool {
+    let mut chunks = [Vec::new(), Vec::new()];
+    let [stdout, stderr] = &mut chunks;
+    for piece in block.output {
+        let list = if piece.is_stderr { &mut *stderr } else { &mut *stdout };
+        list.push(Chunk { pid, time: piece.time, data: piece.data });
+    }
+    let [stdout, stderr] = chunks;
+    for (writer, chunks) in [(&outputs.stdout, stdout), (&outputs.stderr, stderr)] {
+        let Some(writer) = writer.as_ref().filter(|_| !chunks.is_empty()) else { continue };
+        let mut written = writer.write_through(chunks).await;
+        while !written {
+            tokio::select! {
+                () = detach.cancelled() => return false,
+                () = time::sleep(RETRY) => {}
+            }
+            written = writer.write_through(Vec::new()).await;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watcher_knows_its_own_processes_only() {
+        assert_eq!(wid_of("Web", "circus.web.3"), Some(Wid(3)));
+        assert_eq!(wid_of("web", "circus.web.api.3"), None);
+        assert_eq!(wid_of("web.api", "circus.web.api.3"), Some(Wid(3)));
+        assert_eq!(wid_of("web", "circus.web.0"), None);
+        assert_eq!(process_name("Web", Wid(3)), "circus.web.3");
+    }
+}

@@ -1,0 +1,67 @@
+//! Where a stream writes to, and how one is made from the options of a watcher.
+
+use super::batch::Chunk;
+use super::file::FileStream;
+use super::stdout::StdoutStream;
+use indexmap::IndexMap;
+use std::io;
+
+/// A destination of output. Called on the blocking pool, one call at a time.
+pub trait Sink: Send {
+    /// Writes the pieces in order. With `finish`, unfinished lines are written too.
+    ///
+    /// # Errors
+    /// The destination cannot be written. The sink keeps what it could not write, up to a bound of its
+    /// own, and tries again with the next call; giving the same pieces again would double them.
+    fn write(&mut self, chunks: &[Chunk], finish: bool) -> io::Result<()>;
+
+    /// The watcher has stopped: give resources back. The next write opens again.
+    fn close(&mut self);
+}
+
+/// The stream options of a watcher cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// An option has a bad value.
+    #[error("`{key} = {value}`: {expected}")]
+    BadOption {
+        /// The option, without `stdout_stream.`.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Neither a class nor a file name.
+    #[error("stream configuration invalid: give `class` or `filename`")]
+    Nothing,
+    /// The class does not exist here.
+    #[error("unknown stream class `{0}`")]
+    UnknownClass(String),
+    /// The file cannot be opened.
+    #[error("cannot open log file `{path}`: {source}")]
+    Open {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Makes the stream that these options describe.
+///
+/// # Errors
+/// [`StreamError`] names the option.
+pub fn from_options(options: &IndexMap<String, String>) -> Result<Box<dyn Sink>, StreamError> {
+    let class = options.get("class").map(String::as_str);
+    match class {
+        Some("FileStream") => Ok(Box::new(FileStream::from_options(options)?)),
+        Some("StdoutStream") => Ok(Box::new(StdoutStream)),
+        Some(other) => Err(StreamError::UnknownClass(other.to_owned())),
+        None if options.contains_key("filename") => {
+            Ok(Box::new(FileStream::from_options(options)?))
+        }
+        None => Err(StreamError::Nothing),
+    }
+}

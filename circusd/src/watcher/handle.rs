@@ -1,0 +1,202 @@
+//! The handle on a watcher: typed requests to its task.
+
+use super::vocabulary::{Changes, Status};
+use super::wid::Wid;
+use crate::arbiter::gate::Permit;
+use protocol::signal::Signal;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that may wait for a watcher.
+pub(super) const QUEUE: usize = 32;
+
+/// The watcher's task has ended; happens only while circusd shuts down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the watcher is gone, circusd is shutting down")]
+pub struct WatcherGone;
+
+/// A signal could not be sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignalError {
+    /// The pid is not one of this watcher's.
+    #[error("process {0} not found")]
+    NoProcess(i32),
+    /// The system refused.
+    #[error("{0}")]
+    Os(String),
+    /// The task has ended.
+    #[error(transparent)]
+    Gone(#[from] WatcherGone),
+}
+
+/// Which processes a signal goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignalScope {
+    /// Only this process of the watcher.
+    pub pid: Option<i32>,
+    /// Only this child of `pid`.
+    pub child: Option<i32>,
+    /// The children of the process instead of the process.
+    pub children: bool,
+    /// The process and all its descendants.
+    pub recursive: bool,
+}
+
+/// A process in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProcessView {
+    /// Its slot.
+    pub wid: Wid,
+    /// Its pid.
+    pub pid: i32,
+    /// When it was spawned, in seconds since the epoch.
+    pub started: f64,
+}
+
+/// What a watcher looks like at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Its state.
+    pub status: Status,
+    /// How many processes it wants.
+    pub desired: u32,
+    /// Its live processes in spawn order.
+    pub processes: Vec<ProcessView>,
+}
+
+/// An operation that takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// Start, or spawn what is missing.
+    Start,
+    /// Stop every process.
+    Stop,
+    /// Stop, then start.
+    Restart,
+    /// Change the number of processes by this much.
+    Resize(i64),
+}
+
+pub(super) enum Message {
+    Operate { operation: Operation, permit: Option<Permit>, reply: oneshot::Sender<(Changes, u32)> },
+    Signal { signal: Signal, scope: SignalScope, reply: oneshot::Sender<Result<(), SignalError>> },
+    Inspect(oneshot::Sender<Snapshot>),
+    Options(oneshot::Sender<Map<String, Value>>),
+    Detach(oneshot::Sender<()>),
+    Hurry,
+}
+
+/// What never changes about a watcher.
+#[derive(Debug)]
+pub struct Identity {
+    /// The name as the user wrote it.
+    pub name: String,
+    /// The name in lower case, by which it is found.
+    pub key: String,
+    /// Bigger ones start first.
+    pub priority: i64,
+    /// Start with circusd.
+    pub autostart: bool,
+    /// At most one process.
+    pub singleton: bool,
+    /// Its processes live in the kernel.
+    pub use_papa: bool,
+}
+
+/// A handle on a watcher; clones share it.
+#[derive(Clone)]
+pub struct WatcherHandle {
+    identity: Arc<Identity>,
+    messages: mpsc::Sender<Message>,
+}
+
+impl WatcherHandle {
+    pub(super) fn new(identity: Arc<Identity>, messages: mpsc::Sender<Message>) -> Self {
+        Self { identity, messages }
+    }
+
+    /// What never changes about it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Begins an operation. The receiver gets the changes and the number of processes wanted when it has
+    /// ended; the permit is given back then.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn begin(
+        &self,
+        operation: Operation,
+        permit: Option<Permit>,
+    ) -> Result<oneshot::Receiver<(Changes, u32)>, WatcherGone> {
+        let (reply, done) = oneshot::channel();
+        self.send(Message::Operate { operation, permit, reply }).await?;
+        Ok(done)
+    }
+
+    /// Carries out an operation and waits for its end.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn operate(
+        &self,
+        operation: Operation,
+        permit: Option<Permit>,
+    ) -> Result<(Changes, u32), WatcherGone> {
+        self.begin(operation, permit).await?.await.map_err(|_| WatcherGone)
+    }
+
+    /// Sends a signal to processes.
+    ///
+    /// # Errors
+    /// [`SignalError`] says which process was not found, or what the system said.
+    pub async fn signal(&self, signal: Signal, scope: SignalScope) -> Result<(), SignalError> {
+        let (reply, done) = oneshot::channel();
+        self.send(Message::Signal { signal, scope, reply }).await?;
+        done.await.map_err(|_| WatcherGone)?
+    }
+
+    /// What it looks like now.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn inspect(&self) -> Result<Snapshot, WatcherGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Inspect(reply)).await?;
+        answer.await.map_err(|_| WatcherGone)
+    }
+
+    /// Its options, as the `options` command shows them.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn options(&self) -> Result<Map<String, Value>, WatcherGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Options(reply)).await?;
+        answer.await.map_err(|_| WatcherGone)
+    }
+
+    /// Lets go of hosted processes: they go on running in the kernel and keep their output.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn detach(&self) -> Result<(), WatcherGone> {
+        let (reply, done) = oneshot::channel();
+        self.send(Message::Detach(reply)).await?;
+        done.await.map_err(|_| WatcherGone)
+    }
+
+    /// Kills what is being stopped instead of waiting for it.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn hurry(&self) -> Result<(), WatcherGone> {
+        self.send(Message::Hurry).await
+    }
+
+    async fn send(&self, message: Message) -> Result<(), WatcherGone> {
+        self.messages.send(message).await.map_err(|_| WatcherGone)
+    }
+}

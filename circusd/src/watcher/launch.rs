@@ -1,0 +1,254 @@
+//! Starting a process of a watcher, as a child of circusd or in the kernel, and following it.
+//!
+//! The difference between the two ends here: the watcher's task sees one kind of process.
+
+use super::wid::Wid;
+use crate::cause::chain;
+use crate::config::model::WatcherConfig;
+use crate::config::{SpawnContext, SpawnPlan, SpawnPlanError, plan};
+use crate::event_bus::epoch_seconds;
+use crate::papa::client::{KernelClient, PapaError};
+use crate::process::direct::{self, Child, Outputs};
+use crate::process::end::End;
+use crate::process::hosted::{self, Hosted};
+use crate::socket::SocketTable;
+use nix::errno::Errno;
+use papa_kernel::child::{
+    ChildSpec, Credentials, Exit, Input, Output, PidFd, SpawnError, resource_by_name, spawn,
+};
+use protocol::papa::{Argument, OutputMode, ProcessSpec};
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The configuration cannot be turned into a command line.
+    #[error("{}", chain(.0))]
+    Plan(#[from] SpawnPlanError),
+    /// The system refused.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The kernel refused or does not answer.
+    #[error(transparent)]
+    Papa(#[from] PapaError),
+    /// An option has no meaning here.
+    #[error("{0}")]
+    Option(String),
+    /// The spawn was interrupted by the end of the daemon.
+    #[error("circusd is shutting down")]
+    ShuttingDown,
+}
+
+impl LaunchError {
+    /// The cause may pass, so it pays to wait before the next try.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Spawn(error) => is_shortage(error),
+            Self::Papa(error) => error.is_transient(),
+            Self::Plan(_) | Self::Option(_) | Self::ShuttingDown => false,
+        }
+    }
+}
+
+/// Starts the processes of one watcher.
+pub struct Launcher {
+    /// The watcher's section.
+    pub config: Arc<WatcherConfig>,
+    /// circusd's own environment.
+    pub environment: Arc<Vec<(String, String)>>,
+    /// The managed sockets.
+    pub sockets: Arc<SocketTable>,
+    /// The kernel, for a watcher with `use_papa`.
+    pub kernel: Option<KernelClient>,
+}
+
+/// A process of a watcher.
+pub enum Launched {
+    /// A child of circusd.
+    Direct {
+        /// Its slot.
+        wid: Wid,
+        /// The child.
+        child: Child,
+        /// When it was spawned, in seconds since the epoch.
+        started: f64,
+    },
+    /// A child of the kernel.
+    Hosted {
+        /// Its slot.
+        wid: Wid,
+        /// The process.
+        process: Hosted,
+    },
+}
+
+impl Launched {
+    /// Its slot.
+    pub fn wid(&self) -> Wid {
+        match self {
+            Self::Direct { wid, .. } | Self::Hosted { wid, .. } => *wid,
+        }
+    }
+
+    /// Its pid.
+    pub fn pid(&self) -> i32 {
+        match self {
+            Self::Direct { child, .. } => child.pid,
+            Self::Hosted { process, .. } => process.pid,
+        }
+    }
+
+    /// It has not ended, as far as is known.
+    pub fn running(&self) -> bool {
+        match self {
+            Self::Direct { .. } => true,
+            Self::Hosted { process, .. } => process.running,
+        }
+    }
+
+    /// When it was spawned, in seconds since the epoch.
+    pub fn started(&self) -> f64 {
+        match self {
+            Self::Direct { started, .. } => *started,
+            Self::Hosted { process, .. } => process.started,
+        }
+    }
+
+    /// For signals; none when it has ended already.
+    pub fn pidfd(&self) -> Option<Arc<PidFd>> {
+        match self {
+            Self::Direct { child, .. } => Some(Arc::clone(&child.pidfd)),
+            Self::Hosted { process, .. } => process.pidfd.clone(),
+        }
+    }
+
+    /// Follows it to its end, or until a hosted one is to be left alone.
+    pub async fn supervise(self, outputs: Outputs, detach: CancellationToken) -> End {
+        match self {
+            Self::Direct { child, .. } => {
+                let exit = direct::supervise(child, outputs).await;
+                End::Exited(exit.map(Exit::papa_code))
+            }
+            Self::Hosted { process, .. } => hosted::supervise(process, outputs, detach).await,
+        }
+    }
+}
+
+/// The system is short of something: processes, memory or file descriptors.
+fn is_shortage(error: &SpawnError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let errno = source.and_then(io::Error::raw_os_error).map(Errno::from_raw);
+    matches!(errno, Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE))
+}
+
+impl Launcher {
+    /// Starts the process of a slot.
+    ///
+    /// # Errors
+    /// [`LaunchError`] says what was wrong with the command, its settings or the system.
+    pub async fn launch(&self, wid: Wid) -> Result<Launched, LaunchError> {
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let context = SpawnContext {
+            environment: &self.environment,
+            sockets: &self.sockets.references(self.config.use_papa),
+            cwd: &cwd,
+        };
+        let plan = plan(&self.config, wid.0, &context)?;
+        for warning in &plan.warnings {
+            warn!("process '{}': {warning}", self.config.name);
+        }
+        match &self.kernel {
+            Some(kernel) => {
+                let spec = self.hosted_spec(wid, plan)?;
+                let process = hosted::make(kernel, &spec).await?;
+                Ok(Launched::Hosted { wid, process })
+            }
+            None => self.launch_child(wid, plan).await,
+        }
+    }
+
+    /// The fork, the exec and the look-up of users can take their time, so they run beside the loop.
+    async fn launch_child(&self, wid: Wid, plan: SpawnPlan) -> Result<Launched, LaunchError> {
+        let config = Arc::clone(&self.config);
+        let sockets = Arc::clone(&self.sockets);
+        let work = task::spawn_blocking(move || {
+            let spec = child_spec(&config, &sockets, plan)?;
+            Ok::<_, LaunchError>(spawn(&spec)?)
+        });
+        let child = work.await.map_err(|_| LaunchError::ShuttingDown)??;
+        Ok(Launched::Direct { wid, child: Child::new(child), started: epoch_seconds() })
+    }
+
+    fn hosted_spec(&self, wid: Wid, plan: SpawnPlan) -> Result<ProcessSpec, LaunchError> {
+        let config = &self.config;
+        let mut rlimits = Vec::new();
+        for (name, limit) in &plan.rlimits {
+            rlimits.push((name.clone(), limit.and_then(|value| u64::try_from(value).ok())));
+        }
+        let output = |closed| if closed { OutputMode::Null } else { OutputMode::Pipe };
+        Ok(ProcessSpec {
+            name: hosted::process_name(&config.name, wid),
+            argv: plan.argv.into_iter().map(Argument::from).collect(),
+            env: pairs(plan.env),
+            working_dir: Some(plan.working_dir.into_os_string().into_encoded_bytes()),
+            uid: plan.uid,
+            gid: plan.gid,
+            rlimits,
+            stdout: output(config.close_child_stdout),
+            stderr: output(config.close_child_stderr),
+            ..ProcessSpec::default()
+        })
+    }
+}
+
+fn pairs(env: Vec<(String, String)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    env.into_iter().map(|(key, value)| (key.into_bytes(), value.into_bytes())).collect()
+}
+
+fn child_spec(
+    config: &WatcherConfig,
+    sockets: &SocketTable,
+    plan: SpawnPlan,
+) -> Result<ChildSpec, LaunchError> {
+    let mut rlimits = Vec::new();
+    for (name, limit) in &plan.rlimits {
+        let resource = resource_by_name(name)
+            .ok_or_else(|| LaunchError::Option(format!("rlimit_{name} is not a resource limit")))?;
+        rlimits.push((resource, limit.and_then(|value| u64::try_from(value).ok())));
+    }
+    let stdin = match &config.stdin_socket {
+        Some(name) => Input::Fd(sockets.fd(name).ok_or_else(|| {
+            LaunchError::Option(format!("stdin_socket = {name}: there is no such socket"))
+        })?),
+        None if config.close_child_stdin => Input::Null,
+        None => Input::Inherit,
+    };
+    let output = |closed, stream: bool| match (closed, stream) {
+        (true, _) => Output::Null,
+        (false, true) => Output::Pipe,
+        (false, false) => Output::Inherit,
+    };
+    let keep_fds = if config.use_sockets {
+        sockets.fds()
+    } else {
+        plan.sockets_used.iter().filter_map(|name| sockets.fd(name)).collect()
+    };
+    Ok(ChildSpec {
+        argv: plan.argv.into_iter().map(String::into_bytes).collect(),
+        env: pairs(plan.env),
+        working_dir: Some(plan.working_dir),
+        credentials: Credentials::resolve(plan.uid.as_deref(), plan.gid.as_deref())?,
+        rlimits,
+        umask: None,
+        stdin,
+        stdout: output(config.close_child_stdout, !config.stdout_stream.is_empty()),
+        stderr: output(config.close_child_stderr, !config.stderr_stream.is_empty()),
+        keep_fds,
+    })
+}

@@ -1,0 +1,11 @@
+//! Watchers: each keeps a number of processes of one command alive.
+
+pub mod handle;
+pub mod launch;
+pub mod options;
+pub mod pacing;
+pub mod signalling;
+pub mod state;
+pub mod task;
+pub mod vocabulary;
+pub mod wid;

@@ -1,0 +1,439 @@
+//! The life of one watcher, as a pure machine: inputs and the time in, actions out.
+//!
+//! ```text
+//!            Start                    every owed process spawned
+//! stopped ----------> starting -------------------------------------> active
+//!    ^                   | max_retry spent, nothing to run               |
+//!    |                   v                                               | Stop, or the last process
+//!    +--------------- stopping <-----------------------------------------+ ended without respawn
+//!       every process gone
+//! ```
+//!
+//! Knows no pipe, no clock and no other watcher; `task` carries the actions out. Two rules hold always:
+//! no two live processes share a wid, and SIGKILL comes only after the graceful timeout.
+
+use super::pacing::Pacing;
+use super::vocabulary::{Action, Changes, Input, Rules, Status, Token};
+use super::wid::{Wid, lowest_free};
+use protocol::circus::event::EventKind;
+use protocol::signal::Signal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Clone, PartialEq)]
+struct Worker {
+    pid: i32,
+    since: Instant,
+    /// Spawn order, for "the oldest".
+    sequence: u64,
+    stopping: Option<Stopping>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Stopping {
+    kill_at: Instant,
+    killed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Slot {
+    pacing: Pacing,
+    not_before: Option<Instant>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Job {
+    token: Token,
+    goal: Goal,
+    before: BTreeSet<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Goal {
+    Run,
+    Stop,
+    StopThenRun,
+}
+
+/// The state of one watcher.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    rules: Rules,
+    status: Status,
+    desired: u32,
+    workers: BTreeMap<Wid, Worker>,
+    slots: BTreeMap<Wid, Slot>,
+    spawning: Option<Wid>,
+    /// Spawns that an operation asked for and that it waits for, warm-up pauses included.
+    owed: u32,
+    warm_at: Option<Instant>,
+    failures: u32,
+    sequence: u64,
+    job: Option<Job>,
+}
+
+impl State {
+    /// A stopped watcher.
+    pub fn new(rules: Rules, desired: u32) -> Self {
+        Self {
+            rules,
+            status: Status::Stopped,
+            desired,
+            workers: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            spawning: None,
+            owed: 0,
+            warm_at: None,
+            failures: 0,
+            sequence: 0,
+            job: None,
+        }
+    }
+
+    /// What `status` shows.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The number of processes wanted.
+    pub fn desired(&self) -> u32 {
+        self.desired
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The live processes, oldest first.
+    pub fn processes(&self) -> Vec<(Wid, i32)> {
+        let mut all: Vec<_> = self.workers.iter().collect();
+        all.sort_by_key(|(_, worker)| worker.sequence);
+        all.into_iter().map(|(wid, worker)| (*wid, worker.pid)).collect()
+    }
+
+    /// When `Input::Tick` is due, if nothing else happens before.
+    pub fn deadline(&self) -> Option<Instant> {
+        let kills = self
+            .workers
+            .values()
+            .filter_map(|worker| worker.stopping.filter(|s| !s.killed).map(|s| s.kill_at));
+        let mut spawn = None;
+        if self.spawning.is_none() && matches!(self.status, Status::Starting | Status::Active) {
+            let wanted = self.wanted();
+            let ready = wanted
+                .iter()
+                .filter_map(|wid| self.slots.get(wid).and_then(|s| s.not_before))
+                .min();
+            spawn = match (self.warm_at, ready) {
+                (Some(warm), Some(ready)) => Some(warm.max(ready)),
+                (warm, ready) => warm.or(ready),
+            };
+        }
+        kills.chain(spawn).min()
+    }
+
+    /// Takes one input and returns what must be done, in order.
+    pub fn step(&mut self, now: Instant, input: Input) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match input {
+            Input::Adopted { wid, pid, running } => {
+                self.add_worker(now, wid, pid);
+                if running {
+                    actions.push(Action::Publish(EventKind::Spawn { pid }));
+                }
+            }
+            Input::Start(token) => {
+                self.begin(token, Goal::Run, &mut actions);
+                self.run();
+            }
+            Input::Stop(token) => {
+                self.begin(token, Goal::Stop, &mut actions);
+                self.wind_down(now, &mut actions);
+            }
+            Input::Restart(token) => {
+                if self.status == Status::Stopped {
+                    self.begin(token, Goal::Run, &mut actions);
+                    self.run();
+                } else {
+                    self.begin(token, Goal::StopThenRun, &mut actions);
+                    self.wind_down(now, &mut actions);
+                }
+            }
+            Input::Resize(token, desired) => {
+                self.begin(token, Goal::Run, &mut actions);
+                let grown = desired.saturating_sub(self.desired);
+                self.desired = desired;
+                match self.status {
+                    Status::Active => self.owed = grown.min(self.missing()),
+                    Status::Starting => self.owed = self.missing(),
+                    Status::Stopped | Status::Stopping => {}
+                }
+            }
+            Input::Hurry => self.hurry(now),
+            Input::Spawned { wid, pid } => self.spawned(now, wid, pid, &mut actions),
+            Input::SpawnFailed { wid, transient } => {
+                self.spawn_failed(now, wid, transient, &mut actions);
+            }
+            Input::Exited { wid, exit_code } => self.exited(now, wid, exit_code, &mut actions),
+            Input::Tick => {}
+        }
+        self.settle(now, &mut actions);
+        actions
+    }
+
+    /// Makes `goal` the operation in progress. One that was under way is answered with what it reached;
+    /// that happens only when a shutdown overtakes it.
+    fn begin(&mut self, token: Token, goal: Goal, actions: &mut Vec<Action>) {
+        self.finish_job(actions);
+        self.job = Some(Job { token, goal, before: self.pids() });
+    }
+
+    fn finish_job(&mut self, actions: &mut Vec<Action>) {
+        let Some(job) = self.job.take() else { return };
+        let after = self.pids();
+        let changes = Changes {
+            started: after.difference(&job.before).copied().collect(),
+            stopped: job.before.difference(&after).copied().collect(),
+            kept: job.before.intersection(&after).copied().collect(),
+        };
+        actions.push(Action::Done(job.token, changes));
+    }
+
+    fn pids(&self) -> BTreeSet<i32> {
+        self.workers.values().filter(|w| w.stopping.is_none()).map(|w| w.pid).collect()
+    }
+
+    /// Processes that run and have not been asked to end, the one being spawned included.
+    fn running(&self) -> u32 {
+        let spawning = usize::from(self.spawning.is_some());
+        let live = self.workers.values().filter(|w| w.stopping.is_none()).count() + spawning;
+        u32::try_from(live).unwrap_or(u32::MAX)
+    }
+
+    fn missing(&self) -> u32 {
+        self.desired.saturating_sub(self.running())
+    }
+
+    /// The slots that should get a process, lowest first.
+    fn wanted(&self) -> Vec<Wid> {
+        let count = match (self.status, self.rules.respawn) {
+            (Status::Starting, _) | (Status::Active, false) => self.owed.min(self.missing()),
+            (Status::Active, true) => self.missing(),
+            (Status::Stopped | Status::Stopping, _) => 0,
+        };
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        lowest_free(count, |wid| self.workers.contains_key(&wid) || self.spawning == Some(wid))
+    }
+
+    /// Moves towards running. A watcher that is stopping goes on once the last process is gone.
+    fn run(&mut self) {
+        match self.status {
+            Status::Stopped => {
+                self.status = Status::Starting;
+                self.failures = 0;
+                self.owed = self.missing();
+            }
+            Status::Starting | Status::Active => self.owed = self.missing(),
+            Status::Stopping => {
+                if let Some(job) = &mut self.job {
+                    job.goal = Goal::StopThenRun;
+                }
+            }
+        }
+    }
+
+    fn wind_down(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.owed = 0;
+        self.warm_at = None;
+        if self.status == Status::Stopped {
+            return;
+        }
+        self.status = Status::Stopping;
+        let wids: Vec<Wid> = self.workers.keys().copied().collect();
+        for wid in wids {
+            self.ask_to_end(now, wid, actions);
+        }
+    }
+
+    fn ask_to_end(&mut self, now: Instant, wid: Wid, actions: &mut Vec<Action>) {
+        let Some(worker) = self.workers.get_mut(&wid) else { return };
+        if worker.stopping.is_some() {
+            return;
+        }
+        worker.stopping =
+            Some(Stopping { kill_at: now + self.rules.graceful_timeout, killed: false });
+        actions.push(Action::Signal(wid, self.rules.stop_signal));
+        actions.push(Action::Publish(EventKind::Kill { pid: worker.pid }));
+    }
+
+    fn hurry(&mut self, now: Instant) {
+        self.rules.graceful_timeout = Duration::ZERO;
+        for worker in self.workers.values_mut() {
+            if let Some(stopping) = &mut worker.stopping {
+                stopping.kill_at = stopping.kill_at.min(now);
+            }
+        }
+    }
+
+    fn add_worker(&mut self, now: Instant, wid: Wid, pid: i32) {
+        self.sequence += 1;
+        let worker = Worker { pid, since: now, sequence: self.sequence, stopping: None };
+        self.workers.insert(wid, worker);
+    }
+
+    fn spawned(&mut self, now: Instant, wid: Wid, pid: i32, actions: &mut Vec<Action>) {
+        self.spawning = None;
+        self.failures = 0;
+        self.add_worker(now, wid, pid);
+        actions.push(Action::Publish(EventKind::Spawn { pid }));
+        if self.status == Status::Stopping {
+            self.ask_to_end(now, wid, actions);
+        } else if self.owed > 0 {
+            self.owed -= 1;
+            self.warm_at = Some(now + self.rules.warmup_delay);
+        }
+    }
+
+    fn spawn_failed(&mut self, now: Instant, wid: Wid, transient: bool, actions: &mut Vec<Action>) {
+        self.spawning = None;
+        self.failures += 1;
+        if self.rules.max_retry.is_some_and(|limit| self.failures >= limit) {
+            self.wind_down(now, actions);
+        } else if transient || self.rules.max_retry.is_none() {
+            // Without a limit even a hopeless command must not keep the machine busy.
+            self.pace(now, wid, Duration::ZERO);
+        }
+    }
+
+    fn pace(&mut self, now: Instant, wid: Wid, lived: Duration) {
+        let slot = self.slots.entry(wid).or_default();
+        let wait = slot.pacing.after_death(lived, self.rules.check_delay);
+        slot.not_before = (wait > Duration::ZERO).then(|| now + wait);
+    }
+
+    fn exited(
+        &mut self,
+        now: Instant,
+        wid: Wid,
+        exit_code: Option<i32>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(worker) = self.workers.remove(&wid) else { return };
+        actions.push(Action::Publish(EventKind::Reap { pid: worker.pid, exit_code }));
+        if worker.stopping.is_none() {
+            self.pace(now, wid, now.saturating_duration_since(worker.since));
+        }
+    }
+
+    /// Does what the state calls for now: overdue kills, surplus, spawns, the end of an operation.
+    fn settle(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.kill_overdue(now, actions);
+        match self.status {
+            Status::Stopped => self.finish_job(actions),
+            Status::Stopping => self.settle_stopping(now, actions),
+            Status::Starting | Status::Active => self.settle_running(now, actions),
+        }
+    }
+
+    fn kill_overdue(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for (wid, worker) in &mut self.workers {
+            let Some(stopping) = &mut worker.stopping else { continue };
+            if !stopping.killed && stopping.kill_at <= now {
+                stopping.killed = true;
+                actions.push(Action::Signal(*wid, Signal::KILL));
+                actions.push(Action::Publish(EventKind::Kill { pid: worker.pid }));
+            }
+        }
+    }
+
+    fn settle_stopping(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if !self.workers.is_empty() || self.spawning.is_some() {
+            return;
+        }
+        self.status = Status::Stopped;
+        self.slots.clear();
+        actions.push(Action::Publish(EventKind::Stop));
+        if let Some(job) = self.job.as_mut().filter(|job| job.goal == Goal::StopThenRun) {
+            job.goal = Goal::Run;
+            self.run();
+            self.settle_running(now, actions);
+        } else {
+            actions.push(Action::CloseStreams);
+            self.finish_job(actions);
+        }
+    }
+
+    fn settle_running(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.stop_surplus(now, actions);
+        if self.spawning.is_some() {
+            return;
+        }
+        if self.warm_at.is_some_and(|at| now < at) {
+            return;
+        }
+        self.warm_at = None;
+        let wanted = self.wanted();
+        if !wanted.is_empty() && self.rules.max_retry == Some(0) {
+            // The documented meaning of max_retry = 0: not even one attempt.
+            self.wind_down(now, actions);
+            self.settle_stopping(now, actions);
+            return;
+        }
+        let ready = |wid: &&Wid| {
+            self.slots.get(wid).and_then(|slot| slot.not_before).is_none_or(|at| at <= now)
+        };
+        if let Some(wid) = wanted.iter().find(ready).copied() {
+            self.spawning = Some(wid);
+            actions.push(Action::Spawn(wid));
+            return;
+        }
+        self.owed = self.owed.min(self.missing());
+        if self.owed > 0 {
+            return;
+        }
+        self.become_active(now, actions);
+    }
+
+    fn become_active(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let nothing_left = self.workers.is_empty();
+        if self.status == Status::Starting {
+            if nothing_left && self.desired == 0 {
+                self.wind_down(now, actions);
+                self.settle_stopping(now, actions);
+                return;
+            }
+            self.status = Status::Active;
+            actions.push(Action::Publish(EventKind::Start));
+        }
+        if nothing_left && !self.rules.respawn {
+            self.wind_down(now, actions);
+            self.settle_stopping(now, actions);
+            return;
+        }
+        if self.workers.values().all(|worker| worker.stopping.is_none()) {
+            self.finish_job(actions);
+        }
+    }
+
+    /// More processes than wanted: the oldest go.
+    fn stop_surplus(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let surplus = self.running().saturating_sub(self.desired);
+        let mut running: Vec<(u64, Wid)> = self
+            .workers
+            .iter()
+            .filter(|(_, worker)| worker.stopping.is_none())
+            .map(|(wid, worker)| (worker.sequence, *wid))
+            .collect();
+        running.sort_unstable();
+        let count = usize::try_from(surplus).unwrap_or(usize::MAX);
+        for (_, wid) in running.into_iter().take(count) {
+            self.ask_to_end(now, wid, actions);
+        }
+        self.kill_overdue(now, actions);
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

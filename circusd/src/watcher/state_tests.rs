@@ -1,0 +1,391 @@
+//! Tests of the watcher machine: the rules one by one, then random scripts.
+
+use super::*;
+use proptest::prelude::*;
+
+fn rules() -> Rules {
+    Rules {
+        singleton: false,
+        respawn: true,
+        warmup_delay: Duration::ZERO,
+        graceful_timeout: Duration::from_secs(30),
+        stop_signal: Signal::TERM,
+        max_retry: Some(5),
+        check_delay: Duration::from_secs(5),
+    }
+}
+
+/// A watcher with processes that do what the test says.
+struct Bench {
+    state: State,
+    now: Instant,
+    next_pid: i32,
+    log: Vec<Action>,
+    obey: bool,
+}
+
+impl Bench {
+    fn new(rules: Rules, desired: u32) -> Self {
+        let state = State::new(rules, desired);
+        Self { state, now: Instant::now(), next_pid: 100, log: Vec::new(), obey: true }
+    }
+
+    /// Feeds one input and answers every spawn, and every signal if the processes obey.
+    fn feed(&mut self, input: Input) {
+        let mut queue = vec![input];
+        while !queue.is_empty() {
+            let actions = self.state.step(self.now, queue.remove(0));
+            for action in &actions {
+                match action {
+                    Action::Spawn(wid) => {
+                        self.next_pid += 1;
+                        queue.push(Input::Spawned { wid: *wid, pid: self.next_pid });
+                    }
+                    Action::Signal(wid, signal) if self.obey || *signal == Signal::KILL => {
+                        queue.push(Input::Exited { wid: *wid, exit_code: Some(-signal.number()) });
+                    }
+                    _ => {}
+                }
+            }
+            self.log.extend(actions);
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.feed(Input::Tick);
+    }
+
+    fn events(&mut self) -> Vec<&'static str> {
+        let names = self.log.iter().filter_map(|action| match action {
+            Action::Publish(EventKind::Start) => Some("start"),
+            Action::Publish(EventKind::Stop) => Some("stop"),
+            Action::Publish(EventKind::Spawn { .. }) => Some("spawn"),
+            Action::Publish(EventKind::Kill { .. }) => Some("kill"),
+            Action::Publish(EventKind::Reap { .. }) => Some("reap"),
+            _ => None,
+        });
+        let names = names.collect();
+        self.log.clear();
+        names
+    }
+
+    fn done(&self, token: u64) -> Option<Changes> {
+        self.log.iter().find_map(|action| match action {
+            Action::Done(Token(found), changes) if *found == token => Some(changes.clone()),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn start_spawns_all_then_is_active() {
+    let mut bench = Bench::new(rules(), 2);
+    bench.feed(Input::Start(Token(1)));
+    assert_eq!(bench.done(1).map(|c| c.started), Some(vec![101, 102]));
+    assert_eq!(bench.events(), ["spawn", "spawn", "start"]);
+    assert_eq!(bench.state.status(), Status::Active);
+}
+
+#[test]
+fn stop_ends_in_stopped_after_kill_and_reap() {
+    let mut bench = Bench::new(rules(), 2);
+    bench.feed(Input::Start(Token(1)));
+    bench.events();
+    bench.feed(Input::Stop(Token(2)));
+    assert!(bench.done(2).is_some());
+    assert_eq!(bench.events(), ["kill", "kill", "reap", "reap", "stop"]);
+    assert_eq!(bench.state.status(), Status::Stopped);
+}
+
+#[test]
+fn a_process_that_ignores_the_signal_is_killed_after_the_graceful_timeout() {
+    let mut bench = Bench::new(rules(), 1);
+    bench.feed(Input::Start(Token(1)));
+    bench.obey = false;
+    bench.feed(Input::Stop(Token(2)));
+    bench.pass(Duration::from_millis(29_999));
+    assert_eq!(bench.state.status(), Status::Stopping);
+    assert!(!bench.log.contains(&Action::Signal(Wid(1), Signal::KILL)));
+    bench.pass(Duration::from_millis(1));
+    assert!(bench.log.contains(&Action::Signal(Wid(1), Signal::KILL)));
+    assert_eq!(bench.state.status(), Status::Stopped);
+}
+
+#[test]
+fn a_graceful_timeout_of_zero_sends_both_signals_at_once() {
+    let mut bench = Bench::new(Rules { graceful_timeout: Duration::ZERO, ..rules() }, 1);
+    bench.feed(Input::Start(Token(1)));
+    let actions = bench.state.step(bench.now, Input::Stop(Token(2)));
+    let signals: Vec<_> =
+        actions.iter().filter(|action| matches!(action, Action::Signal(..))).collect();
+    assert_eq!(
+        signals,
+        [&Action::Signal(Wid(1), Signal::TERM), &Action::Signal(Wid(1), Signal::KILL)]
+    );
+}
+
+#[test]
+fn a_dead_process_is_replaced_at_once_in_its_slot() {
+    let mut bench = Bench::new(rules(), 3);
+    bench.feed(Input::Start(Token(1)));
+    bench.events();
+    bench.feed(Input::Exited { wid: Wid(2), exit_code: Some(1) });
+    assert_eq!(bench.events(), ["reap", "spawn"]);
+    assert_eq!(bench.state.processes().last(), Some(&(Wid(2), 104)));
+}
+
+#[test]
+fn a_crash_loop_waits_before_the_second_respawn() {
+    let mut bench = Bench::new(rules(), 1);
+    bench.feed(Input::Start(Token(1)));
+    bench.feed(Input::Exited { wid: Wid(1), exit_code: Some(1) });
+    bench.events();
+    bench.feed(Input::Exited { wid: Wid(1), exit_code: Some(1) });
+    assert_eq!(bench.events(), ["reap"]);
+    assert_eq!(bench.state.deadline(), Some(bench.now + Duration::from_millis(100)));
+    bench.pass(Duration::from_millis(100));
+    assert_eq!(bench.events(), ["spawn"]);
+}
+
+#[test]
+fn without_respawn_the_watcher_stops_with_its_last_process() {
+    let mut bench = Bench::new(Rules { respawn: false, ..rules() }, 2);
+    bench.feed(Input::Start(Token(1)));
+    bench.events();
+    bench.feed(Input::Exited { wid: Wid(1), exit_code: Some(0) });
+    assert_eq!(bench.events(), ["reap"]);
+    bench.feed(Input::Exited { wid: Wid(2), exit_code: Some(0) });
+    assert_eq!(bench.events(), ["reap", "stop"]);
+    assert_eq!(bench.state.status(), Status::Stopped);
+}
+
+#[test]
+fn warm_up_pauses_follow_every_spawn_of_a_start() {
+    let pause = Duration::from_millis(500);
+    let mut bench = Bench::new(Rules { warmup_delay: pause, ..rules() }, 2);
+    bench.feed(Input::Start(Token(1)));
+    assert_eq!(bench.events(), ["spawn"]);
+    assert_eq!(bench.state.status(), Status::Starting);
+    bench.pass(pause);
+    assert_eq!(bench.events(), ["spawn"]);
+    assert_eq!(bench.state.status(), Status::Starting);
+    bench.pass(pause);
+    assert_eq!(bench.events(), ["start"]);
+}
+
+#[test]
+fn failed_spawns_stop_the_watcher_after_max_retry() {
+    let mut bench = Bench::new(rules(), 1);
+    let mut actions = bench.state.step(bench.now, Input::Start(Token(1)));
+    let mut attempts = 0;
+    while actions.contains(&Action::Spawn(Wid(1))) {
+        attempts += 1;
+        let failed = Input::SpawnFailed { wid: Wid(1), transient: false };
+        actions = bench.state.step(bench.now, failed);
+    }
+    assert_eq!(attempts, 5);
+    assert!(actions.contains(&Action::Publish(EventKind::Stop)));
+    assert!(actions.contains(&Action::Done(Token(1), Changes::default())));
+    assert_eq!(bench.state.status(), Status::Stopped);
+}
+
+#[test]
+fn without_a_limit_failed_spawns_are_paced() {
+    let mut bench = Bench::new(Rules { max_retry: None, ..rules() }, 1);
+    bench.state.step(bench.now, Input::Start(Token(1)));
+    let failed = Input::SpawnFailed { wid: Wid(1), transient: false };
+    assert_eq!(bench.state.step(bench.now, failed.clone()), [Action::Spawn(Wid(1))]);
+    assert_eq!(bench.state.step(bench.now, failed), []);
+    assert_eq!(bench.state.deadline(), Some(bench.now + Duration::from_millis(100)));
+}
+
+#[test]
+fn shrinking_stops_the_oldest() {
+    let mut bench = Bench::new(rules(), 3);
+    bench.feed(Input::Start(Token(1)));
+    bench.feed(Input::Resize(Token(2), 2));
+    assert_eq!(bench.done(2).map(|c| c.stopped), Some(vec![101]));
+    let pids: Vec<i32> = bench.state.processes().iter().map(|(_, pid)| *pid).collect();
+    assert_eq!(pids, [102, 103]);
+}
+
+#[test]
+fn restart_starts_a_stopped_watcher_and_replaces_a_running_one() {
+    let mut bench = Bench::new(rules(), 1);
+    bench.feed(Input::Restart(Token(1)));
+    assert_eq!(bench.events(), ["spawn", "start"]);
+    bench.feed(Input::Restart(Token(2)));
+    let changes = bench.done(2).expect("the restart has ended");
+    assert_eq!((changes.stopped, changes.started), (vec![101], vec![102]));
+    assert_eq!(bench.events(), ["kill", "reap", "stop", "spawn", "start"]);
+}
+
+#[test]
+fn adopted_processes_are_kept_and_missing_ones_spawned() {
+    let mut bench = Bench::new(rules(), 2);
+    bench.feed(Input::Adopted { wid: Wid(2), pid: 50, running: true });
+    bench.feed(Input::Start(Token(1)));
+    assert_eq!(bench.events(), ["spawn", "spawn", "start"]);
+    assert_eq!(bench.state.processes(), [(Wid(2), 50), (Wid(1), 101)]);
+}
+
+#[test]
+fn surplus_adopted_processes_are_stopped() {
+    let mut bench = Bench::new(rules(), 1);
+    bench.feed(Input::Adopted { wid: Wid(1), pid: 50, running: true });
+    bench.feed(Input::Adopted { wid: Wid(2), pid: 51, running: true });
+    bench.feed(Input::Start(Token(1)));
+    assert_eq!(bench.state.processes(), [(Wid(2), 51)]);
+    assert_eq!(bench.state.status(), Status::Active);
+}
+
+#[test]
+fn no_process_wanted_ends_in_stopped() {
+    let mut bench = Bench::new(rules(), 0);
+    bench.feed(Input::Start(Token(1)));
+    assert_eq!(bench.events(), ["stop"]);
+    assert!(bench.state.status() == Status::Stopped);
+}
+
+#[test]
+fn a_stop_that_overtakes_a_start_answers_both() {
+    let mut bench = Bench::new(rules(), 1);
+    let actions = bench.state.step(bench.now, Input::Start(Token(1)));
+    assert_eq!(actions, [Action::Spawn(Wid(1))]);
+    bench.feed(Input::Stop(Token(2)));
+    assert!(bench.done(1).is_some());
+    assert!(bench.done(2).is_none());
+    bench.feed(Input::Spawned { wid: Wid(1), pid: 7 });
+    assert!(bench.done(2).is_some());
+    assert_eq!(bench.state.status(), Status::Stopped);
+}
+
+#[test]
+fn hurry_kills_what_is_being_stopped() {
+    let mut bench = Bench::new(rules(), 2);
+    bench.feed(Input::Start(Token(1)));
+    bench.obey = false;
+    bench.feed(Input::Stop(Token(2)));
+    bench.feed(Input::Hurry);
+    assert_eq!(bench.state.status(), Status::Stopped);
+}
+
+#[derive(Debug, Clone)]
+enum Deed {
+    Start,
+    Stop,
+    Restart,
+    Resize(u32),
+    SpawnOk,
+    SpawnFails(bool),
+    Exit(usize),
+    Pass(u64),
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        1 => Just(Deed::Start),
+        1 => Just(Deed::Stop),
+        1 => Just(Deed::Restart),
+        1 => (0..5u32).prop_map(Deed::Resize),
+        8 => Just(Deed::SpawnOk),
+        1 => any::<bool>().prop_map(Deed::SpawnFails),
+        4 => (0..5usize).prop_map(Deed::Exit),
+        4 => (0..20_000u64).prop_map(Deed::Pass),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
+
+    /// Whatever happens: one live process per wid, SIGKILL only after the grace period, every operation
+    /// answered exactly once, and a final stop ends in `stopped` when the processes obey SIGKILL.
+    #[test]
+    fn random_scripts_keep_the_rules(
+        script in prop::collection::vec(deed(), 1..60),
+        respawn in any::<bool>(),
+        warmup in prop_oneof![Just(0u64), Just(300)],
+        max_retry in prop_oneof![Just(None), (0..4u32).prop_map(Some)],
+    ) {
+        let grace = Duration::from_secs(10);
+        let rules = Rules {
+            respawn,
+            warmup_delay: Duration::from_millis(warmup),
+            graceful_timeout: grace,
+            max_retry,
+            ..rules()
+        };
+        let mut state = State::new(rules, 2);
+        let mut now = Instant::now();
+        let mut live: BTreeMap<Wid, Option<Instant>> = BTreeMap::new();
+        let mut pending: Option<Wid> = None;
+        let mut tokens = 0u64;
+        let mut answered = BTreeSet::new();
+        let mut pid = 1000;
+        let finale = [Deed::Stop]
+            .into_iter()
+            .chain((0..40).flat_map(|_| [Deed::SpawnOk, Deed::Pass(20_000), Deed::Exit(0)]));
+        for deed in script.into_iter().chain(finale) {
+            let input = match deed {
+                Deed::Start => { tokens += 1; Input::Start(Token(tokens)) }
+                Deed::Stop => { tokens += 1; Input::Stop(Token(tokens)) }
+                Deed::Restart => { tokens += 1; Input::Restart(Token(tokens)) }
+                Deed::Resize(n) => { tokens += 1; Input::Resize(Token(tokens), n) }
+                Deed::SpawnOk => match pending.take() {
+                    Some(wid) => {
+                        pid += 1;
+                        live.insert(wid, None);
+                        Input::Spawned { wid, pid }
+                    }
+                    None => Input::Tick,
+                },
+                Deed::SpawnFails(transient) => match pending.take() {
+                    Some(wid) => Input::SpawnFailed { wid, transient },
+                    None => Input::Tick,
+                },
+                Deed::Exit(n) => match live.keys().nth(n).copied() {
+                    Some(wid) => {
+                        live.remove(&wid);
+                        Input::Exited { wid, exit_code: Some(0) }
+                    }
+                    None => Input::Tick,
+                },
+                Deed::Pass(millis) => {
+                    now += Duration::from_millis(millis);
+                    Input::Tick
+                }
+            };
+            for action in state.step(now, input) {
+                match action {
+                    Action::Spawn(wid) => {
+                        prop_assert!(pending.is_none(), "two spawns at once");
+                        prop_assert!(!live.contains_key(&wid), "two live processes with wid {}", wid);
+                        prop_assert!(state.rules().max_retry != Some(0));
+                        pending = Some(wid);
+                    }
+                    Action::Signal(wid, signal) => {
+                        let asked = live.get_mut(&wid);
+                        prop_assert!(asked.is_some(), "signal to a process that is gone");
+                        let asked = asked.expect("checked above");
+                        if signal == Signal::KILL {
+                            let since = asked.expect("SIGKILL only after the stop signal");
+                            prop_assert!(now - since >= grace, "SIGKILL too early");
+                        } else {
+                            prop_assert!(asked.is_none(), "stop signal sent twice");
+                            *asked = Some(now);
+                        }
+                    }
+                    Action::Done(token, _) => prop_assert!(answered.insert(token)),
+                    Action::Publish(_) | Action::CloseStreams => {}
+                }
+            }
+            let idle = live.values().filter(|asked| asked.is_none()).count();
+            if state.status() == Status::Active {
+                prop_assert!(idle <= usize::try_from(state.desired()).unwrap_or(0));
+            }
+        }
+        prop_assert_eq!(state.status(), Status::Stopped);
+        prop_assert_eq!(answered.len() as u64, tokens);
+    }
+}

@@ -1,0 +1,342 @@
+//! The task of one watcher: feeds the machine in `state` and carries out what it decides.
+//!
+//! Owns the watcher's processes and streams. It never waits for a process, a file or another watcher: what
+//! takes time runs beside it and comes back as an input.
+
+use super::handle::{
+    Identity, Message, Operation, ProcessView, QUEUE, SignalError, Snapshot, WatcherHandle,
+};
+use super::launch::{LaunchError, Launched, Launcher};
+use super::options;
+use super::signalling;
+use super::state::State;
+use super::vocabulary::{Action, Changes, Input, Rules, Token};
+use super::wid::Wid;
+use crate::arbiter::gate::Permit;
+use crate::config::model::WatcherConfig;
+use crate::event_bus::EventBus;
+use crate::process::direct::Outputs;
+use crate::process::end::End;
+use papa_kernel::child::PidFd;
+use protocol::circus::event::EventKind;
+use protocol::signal::Signal;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{self, JoinSet};
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// Longer than any daemon runs: ten years.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// What a watcher is made of.
+pub struct Parts {
+    /// Its section of the configuration.
+    pub config: Arc<WatcherConfig>,
+    /// Ceiling of the respawn delay.
+    pub check_delay: Duration,
+    /// How its processes are started.
+    pub launcher: Launcher,
+    /// Its streams.
+    pub outputs: Outputs,
+    /// Where its events go.
+    pub bus: EventBus,
+    /// Processes that the kernel hosts from before.
+    pub adopted: Vec<Launched>,
+}
+
+struct Worker {
+    pid: i32,
+    started: f64,
+    pidfd: Option<Arc<PidFd>>,
+}
+
+struct Pending {
+    reply: oneshot::Sender<(Changes, u32)>,
+    /// Dropped with the reply, which lets the next operation in.
+    permit: Option<Permit>,
+}
+
+struct Task {
+    identity: Arc<Identity>,
+    config: Arc<WatcherConfig>,
+    state: State,
+    launcher: Arc<Launcher>,
+    outputs: Outputs,
+    bus: EventBus,
+    workers: BTreeMap<Wid, Worker>,
+    launches: JoinSet<(Wid, Result<Launched, LaunchError>)>,
+    ends: JoinSet<(Wid, End)>,
+    pending: BTreeMap<Token, Pending>,
+    next_token: u64,
+    detach: CancellationToken,
+}
+
+/// Starts the task of a watcher that is stopped, except for adopted processes.
+pub fn start(parts: Parts) -> WatcherHandle {
+    let config = parts.config;
+    let identity = Arc::new(Identity {
+        name: config.name.clone(),
+        key: config.name.to_lowercase(),
+        priority: config.priority,
+        autostart: config.autostart || !parts.adopted.is_empty(),
+        singleton: config.singleton,
+        use_papa: config.use_papa,
+    });
+    let desired = u32::try_from(config.numprocesses.max(0)).unwrap_or(u32::MAX);
+    let state = State::new(rules(&config, parts.check_delay), desired);
+    let (messages, inbox) = mpsc::channel(QUEUE);
+    let handle = WatcherHandle::new(Arc::clone(&identity), messages);
+    let mut task = Task {
+        identity,
+        config,
+        state,
+        launcher: Arc::new(parts.launcher),
+        outputs: parts.outputs,
+        bus: parts.bus,
+        workers: BTreeMap::new(),
+        launches: JoinSet::new(),
+        ends: JoinSet::new(),
+        pending: BTreeMap::new(),
+        next_token: 0,
+        detach: CancellationToken::new(),
+    };
+    for process in parts.adopted {
+        task.adopt(process);
+    }
+    task::spawn(task.run(inbox));
+    handle
+}
+
+fn rules(config: &WatcherConfig, check_delay: Duration) -> Rules {
+    // `inf` is a legal number in the file; a deadline needs an end.
+    let seconds =
+        |value: f64| Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(FOREVER).min(FOREVER);
+    Rules {
+        singleton: config.singleton,
+        respawn: config.respawn,
+        warmup_delay: seconds(config.warmup_delay),
+        graceful_timeout: seconds(config.graceful_timeout),
+        stop_signal: config.stop_signal,
+        max_retry: u32::try_from(config.max_retry).ok(),
+        check_delay,
+    }
+}
+
+impl Task {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        loop {
+            let deadline = self.state.deadline();
+            let input = tokio::select! {
+                message = inbox.recv() => match message {
+                    Some(Message::Detach(reply)) => {
+                        self.detach(reply).await;
+                        return;
+                    }
+                    Some(message) => self.receive(message),
+                    // Every handle is gone: circusd is ending.
+                    None => return,
+                },
+                Some(launched) = self.launches.join_next() => match launched {
+                    Ok((wid, result)) => Some(self.launched(wid, result)),
+                    Err(error) => {
+                        warn!(watcher = self.identity.name, "a spawn was lost: {error}");
+                        None
+                    }
+                },
+                Some(end) = self.ends.join_next() => match end {
+                    Ok((wid, end)) => self.ended(wid, end),
+                    Err(error) => {
+                        warn!(watcher = self.identity.name, "a process was lost: {error}");
+                        None
+                    }
+                },
+                () = sleep_until(deadline), if deadline.is_some() => Some(Input::Tick),
+            };
+            if let Some(input) = input {
+                self.feed(input);
+            }
+        }
+    }
+
+    fn receive(&mut self, message: Message) -> Option<Input> {
+        match message {
+            Message::Operate { operation, permit, reply } => {
+                self.next_token += 1;
+                let token = Token(self.next_token);
+                self.pending.insert(token, Pending { reply, permit });
+                Some(match operation {
+                    Operation::Start => Input::Start(token),
+                    Operation::Stop => Input::Stop(token),
+                    Operation::Restart => Input::Restart(token),
+                    Operation::Resize(change) => {
+                        let desired = i64::from(self.state.desired()).saturating_add(change).max(0);
+                        Input::Resize(token, u32::try_from(desired).unwrap_or(u32::MAX))
+                    }
+                })
+            }
+            Message::Signal { signal, scope, reply } => {
+                let targets: Vec<_> = self
+                    .state
+                    .processes()
+                    .into_iter()
+                    .filter_map(|(wid, pid)| Some((pid, self.pidfd(wid)?)))
+                    .collect();
+                // The asker may have gone.
+                let _ = reply.send(signalling::send(&targets, signal, scope));
+                None
+            }
+            Message::Inspect(reply) => {
+                let _ = reply.send(self.snapshot());
+                None
+            }
+            Message::Options(reply) => {
+                let _ = reply.send(options::of(&self.config, self.state.desired()));
+                None
+            }
+            Message::Hurry => Some(Input::Hurry),
+            Message::Detach(_) => None,
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let view = |(wid, pid)| {
+            let started = self.workers.get(&wid).map_or(0.0, |worker| worker.started);
+            ProcessView { wid, pid, started }
+        };
+        Snapshot {
+            status: self.state.status(),
+            desired: self.state.desired(),
+            processes: self.state.processes().into_iter().map(view).collect(),
+        }
+    }
+
+    fn pidfd(&self, wid: Wid) -> Option<Arc<PidFd>> {
+        self.workers.get(&wid)?.pidfd.clone()
+    }
+
+    fn adopt(&mut self, process: Launched) {
+        let (wid, pid, running) = (process.wid(), process.pid(), process.running());
+        self.follow(process);
+        self.feed(Input::Adopted { wid, pid, running });
+    }
+
+    /// Follows a process to its end, beside this task.
+    fn follow(&mut self, process: Launched) {
+        let wid = process.wid();
+        let worker =
+            Worker { pid: process.pid(), started: process.started(), pidfd: process.pidfd() };
+        self.workers.insert(wid, worker);
+        let (outputs, detach) = (self.outputs.clone(), self.detach.clone());
+        self.ends.spawn(async move { (wid, process.supervise(outputs, detach).await) });
+    }
+
+    fn launched(&mut self, wid: Wid, result: Result<Launched, LaunchError>) -> Input {
+        match result {
+            Ok(process) => {
+                let pid = process.pid();
+                self.follow(process);
+                Input::Spawned { wid, pid }
+            }
+            Err(error) => {
+                warn!("error in '{}': {error}", self.identity.name);
+                Input::SpawnFailed { wid, transient: error.is_transient() }
+            }
+        }
+    }
+
+    fn ended(&mut self, wid: Wid, end: End) -> Option<Input> {
+        self.workers.remove(&wid);
+        match end {
+            End::Exited(exit_code) => Some(Input::Exited { wid, exit_code }),
+            End::Detached => None,
+        }
+    }
+
+    fn feed(&mut self, input: Input) {
+        for action in self.state.step(Instant::now(), input) {
+            match action {
+                Action::Spawn(wid) => {
+                    let launcher = Arc::clone(&self.launcher);
+                    self.launches.spawn(async move { (wid, launcher.launch(wid).await) });
+                }
+                Action::Signal(wid, signal) => self.signal_worker(wid, signal),
+                Action::Publish(kind) => self.publish(kind),
+                Action::Done(token, changes) => {
+                    if let Some(pending) = self.pending.remove(&token) {
+                        drop(pending.permit);
+                        // Nobody waits when the command was not a waiting one.
+                        let _ = pending.reply.send((changes, self.state.desired()));
+                    }
+                }
+                Action::CloseStreams => self.close_streams(),
+            }
+        }
+    }
+
+    fn publish(&self, kind: EventKind) {
+        match kind {
+            EventKind::Start => info!("{} started", self.identity.name),
+            EventKind::Stop => info!("{} stopped", self.identity.name),
+            _ => {}
+        }
+        let started = match kind {
+            EventKind::Spawn { pid } => {
+                self.workers.values().find(|worker| worker.pid == pid).map(|worker| worker.started)
+            }
+            _ => None,
+        };
+        match started {
+            Some(time) => self.bus.publish_at(&self.identity.name, kind, time),
+            None => self.bus.publish(&self.identity.name, kind),
+        }
+    }
+
+    fn signal_worker(&self, wid: Wid, signal: Signal) {
+        let Some(pidfd) = self.pidfd(wid) else { return };
+        match signalling::send_one(&pidfd, signal) {
+            // It has ended already; its end is on its way.
+            Ok(()) | Err(SignalError::NoProcess(_)) => {}
+            Err(error) => {
+                warn!("cannot send {signal} to a process of {}: {error}", self.identity.name)
+            }
+        }
+    }
+
+    fn close_streams(&self) {
+        let outputs = self.outputs.clone();
+        task::spawn(async move {
+            for writer in [outputs.stdout, outputs.stderr].into_iter().flatten() {
+                writer.close().await;
+            }
+        });
+    }
+
+    /// Leaves hosted processes to the kernel: what has been delivered is written and acknowledged, the
+    /// rest stays there.
+    async fn detach(mut self, reply: oneshot::Sender<()>) {
+        let left = self.state.processes().len();
+        self.detach.cancel();
+        // A process that is being made right now is adopted by the next circusd.
+        while self.launches.join_next().await.is_some() {}
+        while self.ends.join_next().await.is_some() {}
+        for writer in [&self.outputs.stdout, &self.outputs.stderr].into_iter().flatten() {
+            // A stream that cannot be written says so itself.
+            let _ = writer.write_through(Vec::new()).await;
+        }
+        if left > 0 {
+            info!("{} left running in papa", self.identity.name);
+        }
+        let _ = reply.send(());
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,128 @@
+//! The words of the watcher machine: the rules it keeps, what goes in and what comes out.
+
+use super::wid::Wid;
+use protocol::circus::event::EventKind;
+use protocol::signal::Signal;
+use std::time::Duration;
+
+/// The options that steer the life cycle.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rules {
+    /// At most one process; resizing is refused by the caller.
+    pub singleton: bool,
+    /// Replace processes that end.
+    pub respawn: bool,
+    /// Pause after each spawn that was asked for.
+    pub warmup_delay: Duration,
+    /// Time between the stop signal and SIGKILL.
+    pub graceful_timeout: Duration,
+    /// The signal that asks a process to end.
+    pub stop_signal: Signal,
+    /// Failed attempts in a row before the watcher is stopped; none means no limit.
+    pub max_retry: Option<u32>,
+    /// Ceiling of the respawn delay.
+    pub check_delay: Duration,
+}
+
+/// What `status` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// No process, none wanted.
+    Stopped,
+    /// Processes are being spawned.
+    Starting,
+    /// Running and kept at its number.
+    Active,
+    /// Processes have been asked to end.
+    Stopping,
+}
+
+impl Status {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Active => "active",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// Names the operation that a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// What an operation did, pids in ascending order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Processes that are there now and were not before.
+    pub started: Vec<i32>,
+    /// Processes that were there before and are gone.
+    pub stopped: Vec<i32>,
+    /// Processes that lived through it.
+    pub kept: Vec<i32>,
+}
+
+/// What happens to a watcher.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The kernel hosts a process of an earlier circusd. Only before the first `Start`.
+    Adopted {
+        /// Its slot.
+        wid: Wid,
+        /// Its pid.
+        pid: i32,
+        /// It has not ended yet. One that has ended meanwhile still has output and an exit status to
+        /// deliver, and keeps its slot until then.
+        running: bool,
+    },
+    /// Start, or spawn what is missing.
+    Start(Token),
+    /// Stop every process.
+    Stop(Token),
+    /// Stop, then start.
+    Restart(Token),
+    /// Want this many processes from now on.
+    Resize(Token, u32),
+    /// Do not wait for graceful timeouts any longer.
+    Hurry,
+    /// A spawn succeeded.
+    Spawned {
+        /// Its slot.
+        wid: Wid,
+        /// The new process.
+        pid: i32,
+    },
+    /// A spawn failed.
+    SpawnFailed {
+        /// Its slot.
+        wid: Wid,
+        /// The cause may pass (no memory, process table full), so it pays to wait before the next try.
+        transient: bool,
+    },
+    /// A process has ended and its output has been dealt with.
+    Exited {
+        /// Its slot.
+        wid: Wid,
+        /// Exit status, −signal, or unknown.
+        exit_code: Option<i32>,
+    },
+    /// Time has passed; look at the deadlines.
+    Tick,
+}
+
+/// What the task must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Spawn a process; answered by `Spawned` or `SpawnFailed`.
+    Spawn(Wid),
+    /// Send a signal to a process.
+    Signal(Wid, Signal),
+    /// Tell the subscribers.
+    Publish(EventKind),
+    /// An operation has ended.
+    Done(Token, Changes),
+    /// No process is left and none will come: streams can be closed.
+    CloseStreams,
+}
