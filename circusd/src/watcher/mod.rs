@@ -9,3 +9,4 @@ pub mod state;
 pub mod task;
 pub mod vocabulary;
 pub mod wid;
+mod worker;

@@ -22,6 +22,28 @@ pub fn send_one(pidfd: &PidFd, signal: Signal) -> Result<(), SignalError> {
     })
 }
 
+/// Sends a signal to a process and to these of its descendants, and returns the descendants that got it.
+/// Those that have ended are passed over.
+///
+/// # Errors
+/// [`SignalError::Os`] when the system refuses.
+pub fn send_to_tree(
+    pid: i32,
+    pidfd: &PidFd,
+    below: &[i32],
+    signal: Signal,
+) -> Result<Vec<i32>, SignalError> {
+    let below = open(pid, below);
+    ignore_gone(send_one(pidfd, signal))?;
+    let mut reached = Vec::new();
+    for (child, descendant) in below {
+        if send_one(&descendant, signal).is_ok() {
+            reached.push(child);
+        }
+    }
+    Ok(reached)
+}
+
 /// Sends a signal as the `signal` command asks for.
 ///
 /// # Errors
@@ -45,11 +67,7 @@ pub fn send(
         } else {
             // Collected before the parent gets the signal, because they lose their parent with it.
             let below = if scope.recursive { info::descendants_of(*pid) } else { Vec::new() };
-            let below = open(*pid, &below);
-            ignore_gone(send_one(pidfd, signal))?;
-            for descendant in below {
-                ignore_gone(send_one(&descendant, signal))?;
-            }
+            send_to_tree(*pid, pidfd, &below, signal)?;
         }
     }
     match scope.pid {
@@ -59,18 +77,18 @@ pub fn send(
 }
 
 fn to_descendants(pid: i32, below: &[i32], signal: Signal) -> Result<(), SignalError> {
-    open(pid, below).iter().try_for_each(|descendant| ignore_gone(send_one(descendant, signal)))
+    open(pid, below).iter().try_for_each(|(_, below)| ignore_gone(send_one(below, signal)))
 }
 
 /// Pidfds of those that still are descendants after the pidfd was opened.
-fn open(pid: i32, below: &[i32]) -> Vec<PidFd> {
+fn open(pid: i32, below: &[i32]) -> Vec<(i32, PidFd)> {
     if below.is_empty() {
         return Vec::new();
     }
     let opened: Vec<(i32, PidFd)> =
         below.iter().filter_map(|child| Some((*child, PidFd::open(*child).ok()?))).collect();
     let still = info::descendants_of(pid);
-    opened.into_iter().filter(|(child, _)| still.contains(child)).map(|(_, fd)| fd).collect()
+    opened.into_iter().filter(|(child, _)| still.contains(child)).collect()
 }
 
 fn ignore_gone(result: Result<(), SignalError>) -> Result<(), SignalError> {

@@ -12,40 +12,24 @@
 //! Knows no pipe, no clock and no other watcher; `task` carries the actions out. Two rules hold always:
 //! no two live processes share a wid, and SIGKILL comes only after the graceful timeout.
 
-use super::pacing::Pacing;
 use super::vocabulary::{Action, Changes, Input, Rules, Status, Token};
 use super::wid::{Wid, lowest_free};
+use super::worker::{Fate, Slot, Stopping, Worker};
 use protocol::circus::event::EventKind;
 use protocol::signal::Signal;
+use renewal::Renewing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-#[derive(Debug, Clone, PartialEq)]
-struct Worker {
-    pid: i32,
-    since: Instant,
-    /// Spawn order, for "the oldest".
-    sequence: u64,
-    stopping: Option<Stopping>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Stopping {
-    kill_at: Instant,
-    killed: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Slot {
-    pacing: Pacing,
-    not_before: Option<Instant>,
-}
+mod renewal;
 
 #[derive(Debug, Clone, PartialEq)]
 struct Job {
     token: Token,
     goal: Goal,
     before: BTreeSet<i32>,
+    /// Published when the operation has reached its end.
+    event: Option<EventKind>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +54,7 @@ pub struct State {
     failures: u32,
     sequence: u64,
     job: Option<Job>,
+    renewing: Option<Renewing>,
 }
 
 impl State {
@@ -87,6 +72,7 @@ impl State {
             failures: 0,
             sequence: 0,
             job: None,
+            renewing: None,
         }
     }
 
@@ -130,22 +116,36 @@ impl State {
                 (warm, ready) => warm.or(ready),
             };
         }
-        kills.chain(spawn).min()
+        let expiries = self.workers.values().filter(|w| w.is_running()).filter_map(|w| w.expires);
+        let active = self.status == Status::Active;
+        kills.chain(spawn).chain(expiries.filter(|_| active)).min()
     }
 
     /// Takes one input and returns what must be done, in order.
     pub fn step(&mut self, now: Instant, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
-            Input::Adopted { wid, pid, running } => {
-                self.add_worker(now, wid, pid);
+            Input::Adopted { wid, pid, running, lifetime } => {
+                self.add_worker(now, wid, pid, lifetime);
                 if running {
                     actions.push(Action::Publish(EventKind::Spawn { pid }));
                 }
             }
             Input::Start(token) => {
                 self.begin(token, Goal::Run, &mut actions);
-                self.run();
+                if !self.rules.on_demand || self.status != Status::Stopped {
+                    self.run();
+                }
+            }
+            Input::Demand => {
+                if self.status == Status::Stopped {
+                    self.run();
+                }
+            }
+            Input::Reload(token, renewal) => self.reload(token, renewal, &mut actions),
+            Input::Rules(rules) => self.rules = rules,
+            Input::Kill { wid, signal, grace } => {
+                self.ask(now, wid, (signal, grace), Fate::Killed, &mut actions);
             }
             Input::Stop(token) => {
                 self.begin(token, Goal::Stop, &mut actions);
@@ -171,7 +171,10 @@ impl State {
                 }
             }
             Input::Hurry => self.hurry(now),
-            Input::Spawned { wid, pid } => self.spawned(now, wid, pid, &mut actions),
+            Input::Spawned { wid, pid, lifetime } => {
+                self.add_worker(now, wid, pid, lifetime);
+                self.spawned(now, wid, pid, &mut actions);
+            }
             Input::SpawnFailed { wid, transient } => {
                 self.spawn_failed(now, wid, transient, &mut actions);
             }
@@ -185,12 +188,17 @@ impl State {
     /// Makes `goal` the operation in progress. One that was under way is answered with what it reached;
     /// that happens only when a shutdown overtakes it.
     fn begin(&mut self, token: Token, goal: Goal, actions: &mut Vec<Action>) {
+        self.renewing = None;
+        if let Some(job) = &mut self.job {
+            job.event = None;
+        }
         self.finish_job(actions);
-        self.job = Some(Job { token, goal, before: self.pids() });
+        self.job = Some(Job { token, goal, before: self.pids(), event: None });
     }
 
     fn finish_job(&mut self, actions: &mut Vec<Action>) {
         let Some(job) = self.job.take() else { return };
+        actions.extend(job.event.map(Action::Publish));
         let after = self.pids();
         let changes = Changes {
             started: after.difference(&job.before).copied().collect(),
@@ -201,26 +209,36 @@ impl State {
     }
 
     fn pids(&self) -> BTreeSet<i32> {
-        self.workers.values().filter(|w| w.stopping.is_none()).map(|w| w.pid).collect()
+        self.workers.values().filter(|w| w.is_running()).map(|w| w.pid).collect()
     }
 
-    /// Processes that run and have not been asked to end, the one being spawned included.
-    fn running(&self) -> u32 {
+    /// The processes that have not been asked to end.
+    fn oldest_first(&self) -> Vec<Wid> {
+        let running = self.workers.iter().filter(|(_, worker)| worker.is_running());
+        let mut running: Vec<_> = running.map(|(wid, w)| (w.sequence, *wid)).collect();
+        running.sort_unstable();
+        running.into_iter().map(|(_, wid)| wid).collect()
+    }
+
+    /// Places that are filled, the one being spawned for included.
+    fn filled(&self) -> u32 {
         let spawning = usize::from(self.spawning.is_some());
-        let live = self.workers.values().filter(|w| w.stopping.is_none()).count() + spawning;
+        let live = self.workers.values().filter(|w| w.holds_place()).count() + spawning;
         u32::try_from(live).unwrap_or(u32::MAX)
     }
 
     fn missing(&self) -> u32 {
-        self.desired.saturating_sub(self.running())
+        self.desired.saturating_sub(self.filled())
     }
 
     /// The slots that should get a process, lowest first.
     fn wanted(&self) -> Vec<Wid> {
-        let count = match (self.status, self.rules.respawn) {
-            (Status::Starting, _) | (Status::Active, false) => self.owed.min(self.missing()),
-            (Status::Active, true) => self.missing(),
-            (Status::Stopped | Status::Stopping, _) => 0,
+        let respawn = self.rules.respawn && !self.rules.on_demand;
+        let count = match (self.status, respawn, &self.renewing) {
+            (Status::Active, _, Some(Renewing::Overlap { left, .. })) => *left,
+            (Status::Starting, _, _) | (Status::Active, false, _) => self.owed.min(self.missing()),
+            (Status::Active, true, _) => self.missing(),
+            (Status::Stopped | Status::Stopping, _, _) => 0,
         };
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         lowest_free(count, |wid| self.workers.contains_key(&wid) || self.spawning == Some(wid))
@@ -246,24 +264,40 @@ impl State {
     fn wind_down(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.owed = 0;
         self.warm_at = None;
+        self.renewing = None;
         if self.status == Status::Stopped {
             return;
         }
         self.status = Status::Stopping;
         let wids: Vec<Wid> = self.workers.keys().copied().collect();
         for wid in wids {
-            self.ask_to_end(now, wid, actions);
+            self.ask_to_end(now, wid, Fate::Dismissed, actions);
         }
     }
 
-    fn ask_to_end(&mut self, now: Instant, wid: Wid, actions: &mut Vec<Action>) {
+    fn ask_to_end(&mut self, now: Instant, wid: Wid, fate: Fate, actions: &mut Vec<Action>) {
+        let how = (self.rules.stop_signal, self.rules.graceful_timeout);
+        self.ask(now, wid, how, fate, actions);
+    }
+
+    /// The first word counts: a process that has been asked already keeps its deadline.
+    fn ask(
+        &mut self,
+        now: Instant,
+        wid: Wid,
+        (signal, grace): (Signal, Duration),
+        fate: Fate,
+        actions: &mut Vec<Action>,
+    ) {
         let Some(worker) = self.workers.get_mut(&wid) else { return };
-        if worker.stopping.is_some() {
+        if let Some(stopping) = &mut worker.stopping {
+            if fate == Fate::Dismissed {
+                stopping.fate = fate;
+            }
             return;
         }
-        worker.stopping =
-            Some(Stopping { kill_at: now + self.rules.graceful_timeout, killed: false });
-        actions.push(Action::Signal(wid, self.rules.stop_signal));
+        worker.stopping = Some(Stopping { kill_at: now + grace, killed: false, fate });
+        actions.push(Action::Signal(wid, signal));
         actions.push(Action::Publish(EventKind::Kill { pid: worker.pid }));
     }
 
@@ -276,19 +310,25 @@ impl State {
         }
     }
 
-    fn add_worker(&mut self, now: Instant, wid: Wid, pid: i32) {
+    fn add_worker(&mut self, now: Instant, wid: Wid, pid: i32, lifetime: Option<Duration>) {
         self.sequence += 1;
-        let worker = Worker { pid, since: now, sequence: self.sequence, stopping: None };
+        let (expires, sequence) = (lifetime.map(|lifetime| now + lifetime), self.sequence);
+        let worker = Worker { pid, since: now, sequence, expires, stopping: None };
         self.workers.insert(wid, worker);
     }
 
     fn spawned(&mut self, now: Instant, wid: Wid, pid: i32, actions: &mut Vec<Action>) {
         self.spawning = None;
         self.failures = 0;
-        self.add_worker(now, wid, pid);
         actions.push(Action::Publish(EventKind::Spawn { pid }));
         if self.status == Status::Stopping {
-            self.ask_to_end(now, wid, actions);
+            self.ask_to_end(now, wid, Fate::Dismissed, actions);
+        } else if let Some(Renewing::Overlap { left, fresh }) = &mut self.renewing {
+            fresh.push(wid);
+            *left -= 1;
+            if *left == 0 {
+                self.renewing = None;
+            }
         } else if self.owed > 0 {
             self.owed -= 1;
             self.warm_at = Some(now + self.rules.warmup_delay);
@@ -299,7 +339,7 @@ impl State {
         self.spawning = None;
         self.failures += 1;
         if self.rules.max_retry.is_some_and(|limit| self.failures >= limit) {
-            self.wind_down(now, actions);
+            self.give_up(now, actions);
         } else if transient || self.rules.max_retry.is_none() {
             // Without a limit even a hopeless command must not keep the machine busy.
             self.pace(now, wid, Duration::ZERO);
@@ -321,8 +361,10 @@ impl State {
     ) {
         let Some(worker) = self.workers.remove(&wid) else { return };
         actions.push(Action::Publish(EventKind::Reap { pid: worker.pid, exit_code }));
-        if worker.stopping.is_none() {
-            self.pace(now, wid, now.saturating_duration_since(worker.since));
+        match worker.stopping.map(|stopping| stopping.fate) {
+            None => self.pace(now, wid, now.saturating_duration_since(worker.since)),
+            Some(Fate::Renewed) if self.status != Status::Stopping => self.owed += 1,
+            Some(Fate::Renewed | Fate::Dismissed | Fate::Killed) => {}
         }
     }
 
@@ -341,7 +383,7 @@ impl State {
             let Some(stopping) = &mut worker.stopping else { continue };
             if !stopping.killed && stopping.kill_at <= now {
                 stopping.killed = true;
-                actions.push(Action::Signal(*wid, Signal::KILL));
+                actions.push(Action::Escalate(*wid));
                 actions.push(Action::Publish(EventKind::Kill { pid: worker.pid }));
             }
         }
@@ -365,7 +407,10 @@ impl State {
     }
 
     fn settle_running(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.stop_surplus(now, actions);
+        self.retire_expired(now, actions);
+        if !matches!(self.renewing, Some(Renewing::Overlap { .. })) {
+            self.stop_surplus(now, actions);
+        }
         if self.spawning.is_some() {
             return;
         }
@@ -392,7 +437,22 @@ impl State {
         if self.owed > 0 {
             return;
         }
+        if self.renew_next(now, actions) {
+            return;
+        }
         self.become_active(now, actions);
+    }
+
+    fn retire_expired(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.status != Status::Active {
+            return;
+        }
+        for wid in self.oldest_first() {
+            let expires = self.workers.get(&wid).and_then(|worker| worker.expires);
+            if expires.is_some_and(|at| at <= now) {
+                self.ask_to_end(now, wid, Fate::Renewed, actions);
+            }
+        }
     }
 
     fn become_active(&mut self, now: Instant, actions: &mut Vec<Action>) {
@@ -406,7 +466,7 @@ impl State {
             self.status = Status::Active;
             actions.push(Action::Publish(EventKind::Start));
         }
-        if nothing_left && !self.rules.respawn {
+        if nothing_left && (!self.rules.respawn || self.rules.on_demand) {
             self.wind_down(now, actions);
             self.settle_stopping(now, actions);
             return;
@@ -418,17 +478,17 @@ impl State {
 
     /// More processes than wanted: the oldest go.
     fn stop_surplus(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let surplus = self.running().saturating_sub(self.desired);
-        let mut running: Vec<(u64, Wid)> = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| worker.stopping.is_none())
-            .map(|(wid, worker)| (worker.sequence, *wid))
-            .collect();
-        running.sort_unstable();
-        let count = usize::try_from(surplus).unwrap_or(usize::MAX);
-        for (_, wid) in running.into_iter().take(count) {
-            self.ask_to_end(now, wid, actions);
+        let surplus = self.filled().saturating_sub(self.desired);
+        let mut count = usize::try_from(surplus).unwrap_or(usize::MAX);
+        // Those that are ending anyway need no successor, which costs nothing.
+        for stopping in self.workers.values_mut().filter_map(|worker| worker.stopping.as_mut()) {
+            if count > 0 && stopping.fate != Fate::Dismissed {
+                stopping.fate = Fate::Dismissed;
+                count -= 1;
+            }
+        }
+        for wid in self.oldest_first().into_iter().take(count) {
+            self.ask_to_end(now, wid, Fate::Dismissed, actions);
         }
         self.kill_overdue(now, actions);
     }

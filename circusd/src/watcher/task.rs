@@ -3,9 +3,7 @@
 //! Owns the watcher's processes and streams. It never waits for a process, a file or another watcher: what
 //! takes time runs beside it and comes back as an input.
 
-use super::handle::{
-    Identity, Message, Operation, ProcessView, QUEUE, SignalError, Snapshot, WatcherHandle,
-};
+use super::handle::{Identity, Message, Operation, ProcessView, QUEUE, Snapshot, WatcherHandle};
 use super::launch::{LaunchError, Launched, Launcher};
 use super::options;
 use super::signalling;
@@ -14,9 +12,10 @@ use super::vocabulary::{Action, Changes, Input, Rules, Token};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
-use crate::event_bus::EventBus;
+use crate::event_bus::{EventBus, epoch_seconds};
 use crate::process::direct::Outputs;
 use crate::process::end::End;
+use crate::process::info;
 use papa_kernel::child::PidFd;
 use protocol::circus::event::EventKind;
 use protocol::signal::Signal;
@@ -118,12 +117,21 @@ fn rules(config: &WatcherConfig, check_delay: Duration) -> Rules {
     Rules {
         singleton: config.singleton,
         respawn: config.respawn,
+        on_demand: config.on_demand,
         warmup_delay: seconds(config.warmup_delay),
         graceful_timeout: seconds(config.graceful_timeout),
         stop_signal: config.stop_signal,
         max_retry: u32::try_from(config.max_retry).ok(),
         check_delay,
     }
+}
+
+/// How long a new process may live: `max_age`, and up to `max_age_variance` more so that the processes of a
+/// watcher do not all end together.
+fn lifetime(config: &WatcherConfig) -> Option<Duration> {
+    let age = u64::try_from(config.max_age).ok().filter(|age| *age > 0)?;
+    let variance = fastrand::u64(0..=u64::try_from(config.max_age_variance).unwrap_or(0));
+    Some(Duration::from_secs(age.saturating_add(variance)).min(FOREVER))
 }
 
 impl Task {
@@ -220,8 +228,11 @@ impl Task {
 
     fn adopt(&mut self, process: Launched) {
         let (wid, pid, running) = (process.wid(), process.pid(), process.running());
+        let age = Duration::try_from_secs_f64((epoch_seconds() - process.started()).max(0.0));
+        let lifetime = lifetime(&self.config);
+        let lifetime = lifetime.map(|all| all.saturating_sub(age.unwrap_or_default()));
         self.follow(process);
-        self.feed(Input::Adopted { wid, pid, running });
+        self.feed(Input::Adopted { wid, pid, running, lifetime });
     }
 
     /// Follows a process to its end, beside this task.
@@ -239,7 +250,7 @@ impl Task {
             Ok(process) => {
                 let pid = process.pid();
                 self.follow(process);
-                Input::Spawned { wid, pid }
+                Input::Spawned { wid, pid, lifetime: lifetime(&self.config) }
             }
             Err(error) => {
                 warn!("error in '{}': {error}", self.identity.name);
@@ -263,7 +274,8 @@ impl Task {
                     let launcher = Arc::clone(&self.launcher);
                     self.launches.spawn(async move { (wid, launcher.launch(wid).await) });
                 }
-                Action::Signal(wid, signal) => self.signal_worker(wid, signal),
+                Action::Signal(wid, signal) => self.ask_to_end(wid, signal),
+                Action::Escalate(wid) => self.kill_tree(wid),
                 Action::Publish(kind) => self.publish(kind),
                 Action::Done(token, changes) => {
                     if let Some(pending) = self.pending.remove(&token) {
@@ -295,15 +307,35 @@ impl Task {
         }
     }
 
-    fn signal_worker(&self, wid: Wid, signal: Signal) {
-        let Some(pidfd) = self.pidfd(wid) else { return };
-        match signalling::send_one(&pidfd, signal) {
-            // It has ended already; its end is on its way.
-            Ok(()) | Err(SignalError::NoProcess(_)) => {}
+    fn ask_to_end(&self, wid: Wid, signal: Signal) {
+        let Some((pid, pidfd)) = self.target(wid) else { return };
+        // The children are looked up before their parent can be gone.
+        let below = if self.config.stop_children { info::children_of(pid) } else { Vec::new() };
+        self.signal_all(pid, &pidfd, &below, signal);
+    }
+
+    fn kill_tree(&self, wid: Wid) {
+        let Some((pid, pidfd)) = self.target(wid) else { return };
+        self.signal_all(pid, &pidfd, &info::descendants_of(pid), Signal::KILL);
+    }
+
+    /// Signals a process and those below it, with a `kill` event for each of the latter.
+    fn signal_all(&self, pid: i32, pidfd: &PidFd, below: &[i32], signal: Signal) {
+        match signalling::send_to_tree(pid, pidfd, below, signal) {
+            Ok(reached) => {
+                for pid in reached {
+                    self.publish(EventKind::Kill { pid });
+                }
+            }
             Err(error) => {
-                warn!("cannot send {signal} to a process of {}: {error}", self.identity.name)
+                warn!("cannot send {signal} to a process of {}: {error}", self.identity.name);
             }
         }
+    }
+
+    fn target(&self, wid: Wid) -> Option<(i32, Arc<PidFd>)> {
+        let worker = self.workers.get(&wid)?;
+        Some((worker.pid, worker.pidfd.clone()?))
     }
 
     fn close_streams(&self) {

@@ -6,12 +6,14 @@ use protocol::signal::Signal;
 use std::time::Duration;
 
 /// The options that steer the life cycle.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// At most one process; resizing is refused by the caller.
     pub singleton: bool,
     /// Replace processes that end.
     pub respawn: bool,
+    /// Start only when somebody connects; `Start` alone does nothing.
+    pub on_demand: bool,
     /// Pause after each spawn that was asked for.
     pub warmup_delay: Duration,
     /// Time between the stop signal and SIGKILL.
@@ -76,6 +78,8 @@ pub enum Input {
         /// It has not ended yet. One that has ended meanwhile still has output and an exit status to
         /// deliver, and keeps its slot until then.
         running: bool,
+        /// How long it may still live.
+        lifetime: Option<Duration>,
     },
     /// Start, or spawn what is missing.
     Start(Token),
@@ -83,6 +87,21 @@ pub enum Input {
     Stop(Token),
     /// Stop, then start.
     Restart(Token),
+    /// Replace every process. Starts a stopped watcher.
+    Reload(Token, Renewal),
+    /// Somebody connects to a socket of an on-demand watcher.
+    Demand,
+    /// The rules have changed.
+    Rules(Rules),
+    /// Ask one process to end; it is replaced like one that ended by itself.
+    Kill {
+        /// Its slot.
+        wid: Wid,
+        /// The signal that asks.
+        signal: Signal,
+        /// Time until SIGKILL.
+        grace: Duration,
+    },
     /// Want this many processes from now on.
     Resize(Token, u32),
     /// Do not wait for graceful timeouts any longer.
@@ -93,6 +112,8 @@ pub enum Input {
         wid: Wid,
         /// The new process.
         pid: i32,
+        /// How long it may live.
+        lifetime: Option<Duration>,
     },
     /// A spawn failed.
     SpawnFailed {
@@ -112,13 +133,24 @@ pub enum Input {
     Tick,
 }
 
+/// How a reload replaces the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// All new ones first, then the old ones go.
+    Overlap,
+    /// One after the other, each in the slot of its predecessor.
+    OneByOne,
+}
+
 /// What the task must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Spawn a process; answered by `Spawned` or `SpawnFailed`.
     Spawn(Wid),
-    /// Send a signal to a process.
+    /// Ask a process to end with this signal.
     Signal(Wid, Signal),
+    /// The grace period is over: SIGKILL to a process and all its descendants.
+    Escalate(Wid),
     /// Tell the subscribers.
     Publish(EventKind),
     /// An operation has ended.
