@@ -59,7 +59,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["cli"],
         ],
     ),
-    ("tests", &[&["process", "python"], &["daemon"], &["env"]]),
+    ("tests", &[&["kernel", "process", "program"], &["daemon", "python"], &["env"]]),
 ];
 
 /// Names that say nothing about what a file owns.
@@ -248,7 +248,7 @@ fn source(root: &Path, path: PathBuf) -> Source {
         module.clear();
     }
     // A file of its own with tests is not code either.
-    let tests = module.last().is_some_and(|last| last == "tests");
+    let tests = module.last().is_some_and(|last| last == "tests" || last.ends_with("_tests"));
     let code = if tests { "" } else { text.split("\n#[cfg(test)]\nmod ").next().unwrap_or("") };
     let is_comment = |line: &&str| line.trim_start().starts_with("//");
     let lines = code.lines().count();

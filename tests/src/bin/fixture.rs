@@ -1,0 +1,101 @@
+//! A worker that behaves as a test wants: `fixture lines`, `fixture crash-after 50` and so on.
+#![forbid(unsafe_code)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails loudly")]
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::socket::{MsgFlags, Shutdown, accept, recv, send, shutdown};
+use std::io::{self, Write};
+use std::os::fd::RawFd;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    match words.as_slice() {
+        ["lines"] => lines(10, u64::MAX),
+        ["lines", interval] => lines(number(interval), u64::MAX),
+        ["lines", interval, count] => lines(number(interval), number(count)),
+        ["crash-after", delay] => {
+            std::thread::sleep(Duration::from_millis(number(delay)));
+            return ExitCode::FAILURE;
+        }
+        ["exit-code", code] => return ExitCode::from(code.parse::<u8>().expect("0 to 255")),
+        ["ignore-term"] => ignore_term(),
+        ["serve-fd", fd] => serve(fd.parse().expect("a descriptor")),
+        ["leak-grandchild"] => leak_grandchild(),
+        ["flood"] => flood(u64::MAX),
+        ["flood", bytes] => flood(number(bytes)),
+        _ => panic!(
+            "fixture lines [MILLISECONDS [COUNT]] | crash-after MILLISECONDS | exit-code CODE | \
+             ignore-term | serve-fd FD | leak-grandchild | flood [BYTES]"
+        ),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Prints `NUMBER SECONDS` again and again, a number per line from 1 without gaps.
+fn lines(interval: u64, count: u64) {
+    for number in 1..=count {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        // One write per line, so that no reader sees a part of one.
+        let line = format!("{number} {:.6}\n", time.as_secs_f64());
+        io::stdout().write_all(line.as_bytes()).expect("somebody reads");
+        std::thread::sleep(Duration::from_millis(interval));
+    }
+}
+
+/// Runs until SIGKILL.
+fn ignore_term() {
+    // A blocked signal waits for ever. Ignoring it would need a handler table and unsafe code.
+    SigSet::from_iter([Signal::SIGTERM]).thread_block().expect("SIGTERM can be blocked");
+    println("ready");
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Accepts on a listening socket that it was given and answers with its pid, as an HTTP server does.
+fn serve(listener: RawFd) {
+    loop {
+        let client = accept(listener).expect("a listening socket");
+        let mut request = Vec::new();
+        let mut buffer = [0; 1024];
+        while !request.windows(4).any(|window| window == b"\r\n\r\n") {
+            match recv(client, &mut buffer, MsgFlags::empty()) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => request.extend_from_slice(&buffer[..count]),
+            }
+        }
+        let body = format!("{}\n", std::process::id());
+        let head = format!("HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+        // A client that has gone is no concern of ours.
+        let _ = send(client, (head + &body).as_bytes(), MsgFlags::MSG_NOSIGNAL);
+        let _ = shutdown(client, Shutdown::Both);
+        let _ = nix::unistd::close(client);
+    }
+}
+
+/// Ends at once and leaves a process behind that holds its output open.
+#[expect(clippy::zombie_processes, reason = "the process it leaves behind is the point")]
+fn leak_grandchild() {
+    let own = std::env::current_exe().expect("a running program has a path");
+    let child = Command::new(own).arg("ignore-term").spawn().expect("it starts");
+    println(&format!("leaked {}", child.id()));
+}
+
+/// Prints as fast as anybody reads.
+fn flood(bytes: u64) {
+    let line = [b"x".repeat(99), vec![b'\n']].concat();
+    let mut left = bytes;
+    while left > 0 {
+        let part = usize::try_from(left).map_or(line.len(), |left| left.min(line.len()));
+        io::stdout().write_all(&line[..part]).expect("somebody reads");
+        left = left.saturating_sub(line.len() as u64);
+    }
+}
+
+fn println(text: &str) {
+    io::stdout().write_all(format!("{text}\n").as_bytes()).expect("somebody reads");
+}

@@ -1,0 +1,204 @@
+//! One test's own world: a directory, endpoints, a kernel, and a mark on every process.
+
+use crate::daemon::Daemon;
+use crate::process;
+use crate::program;
+use crate::{KernelClient, PATIENCE, Python};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+
+/// Everything that one test starts lives here, and dies with it.
+///
+/// Nothing is shared with other tests, so tests run in parallel.
+pub struct TestEnv {
+    directory: TempDir,
+    id: String,
+    program: PathBuf,
+    /// The program is the original, whose kernel cannot be moved away from the default port.
+    original: bool,
+    kernel: KernelAddress,
+    circus: String,
+}
+
+/// Where the kernel of a test listens.
+enum KernelAddress {
+    Path(PathBuf),
+    Port(u16),
+}
+
+impl TestEnv {
+    /// A world for the circusd under test.
+    #[expect(clippy::new_without_default, reason = "it makes a directory")]
+    pub fn new() -> Self {
+        Self::with(program::circusd(), program::another_circusd().is_some())
+    }
+
+    /// A world for circus 0.17.2 from PyPI, to compare with.
+    pub fn of_the_original(python: &Python) -> Self {
+        Self::with(python.program("circusd"), true)
+    }
+
+    fn with(program: PathBuf, original: bool) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let directory = tempfile::Builder::new().prefix("circus-").tempdir().expect("a directory");
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}-{number}-{time}", std::process::id());
+        let kernel = KernelAddress::Path(directory.path().join("kernel"));
+        Self { directory, id, program, original, kernel, circus: String::new() }
+    }
+
+    /// Lets the kernel listen on a port of its own, for clients that know nothing else.
+    #[must_use]
+    pub fn kernel_on_a_port(mut self) -> Self {
+        self.kernel = KernelAddress::Port(free_port());
+        self
+    }
+
+    /// Adds lines to the `[circus]` section.
+    #[must_use]
+    pub fn circus(mut self, lines: &str) -> Self {
+        self.circus.push_str(lines);
+        self.circus.push('\n');
+        self
+    }
+
+    /// The original cannot be given a kernel of its own; a test that hosts workers says so and ends.
+    pub fn has_no_kernel(&self) -> bool {
+        if self.original {
+            crate::python::say_skipped("hosted workers: circus 0.17.2 ignores papa_endpoint");
+        }
+        self.original
+    }
+
+    /// A path in the directory of this test.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The directory of this test, which is the working directory of circusd.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What marks the processes of this test.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// circusd's endpoint.
+    pub fn endpoint(&self) -> String {
+        format!("ipc://{}", self.path("endpoint").display())
+    }
+
+    /// circusd's event endpoint.
+    pub fn pubsub_endpoint(&self) -> String {
+        format!("ipc://{}", self.path("pubsub").display())
+    }
+
+    /// The kernel's port, if it has one.
+    pub fn kernel_port(&self) -> Option<u16> {
+        match self.kernel {
+            KernelAddress::Port(port) => Some(port),
+            KernelAddress::Path(_) => None,
+        }
+    }
+
+    /// The kernel's unix socket, if it has one.
+    pub fn kernel_path(&self) -> Option<&Path> {
+        match &self.kernel {
+            KernelAddress::Path(path) => Some(path),
+            KernelAddress::Port(_) => None,
+        }
+    }
+
+    /// Connects to the kernel.
+    pub fn kernel(&self) -> KernelClient {
+        match &self.kernel {
+            KernelAddress::Path(path) => KernelClient::unix(path),
+            KernelAddress::Port(port) => KernelClient::tcp(*port),
+        }
+    }
+
+    /// Writes `circus.ini`: the endpoints of this test, the mark for workers, and these sections.
+    pub fn write_ini(&self, sections: &str) -> PathBuf {
+        let papa = match &self.kernel {
+            _ if self.original => String::new(),
+            KernelAddress::Path(path) => format!("papa_endpoint = ipc://{}\n", path.display()),
+            KernelAddress::Port(port) => format!("papa_endpoint = tcp://127.0.0.1:{port}\n"),
+        };
+        let text = format!(
+            "[circus]\nendpoint = {}\npubsub_endpoint = {}\nmulticast_endpoint =\n{papa}{}\n\
+             [env]\n{} = {}\nPATH = $PATH\n\n{sections}\n",
+            self.endpoint(),
+            self.pubsub_endpoint(),
+            self.circus,
+            process::MARK,
+            self.id
+        );
+        let path = self.path("circus.ini");
+        std::fs::write(&path, text).expect("the directory is writable");
+        path
+    }
+
+    /// Starts circusd with these sections and waits until it answers.
+    pub fn start(&self, sections: &str) -> Daemon {
+        self.write_ini(sections);
+        self.start_again()
+    }
+
+    /// Starts circusd with the ini file as it is and waits until it answers.
+    pub fn start_again(&self) -> Daemon {
+        let daemon = self.spawn();
+        daemon.wait_for_answer();
+        daemon
+    }
+
+    /// The command that runs circusd with the ini file, in a clean environment with the mark.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg(self.path("circus.ini"))
+            .current_dir(self.directory())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env(process::MARK, &self.id)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts circusd with the ini file as it is.
+    pub fn spawn(&self) -> Daemon {
+        Daemon::spawn(
+            self.command(),
+            self.endpoint(),
+            self.pubsub_endpoint(),
+            self.path("circusd.log"),
+        )
+    }
+
+    /// The pids of all processes that this test has started and that still run.
+    pub fn processes(&self) -> Vec<i32> {
+        process::marked(&self.id)
+    }
+}
+
+impl Drop for TestEnv {
+    fn drop(&mut self) {
+        let left = process::kill_marked(&self.id, PATIENCE);
+        // A second panic would abort and hide the first.
+        if let (Err(pids), false) = (left, std::thread::panicking()) {
+            panic!("these processes survive SIGKILL: {pids:?}");
+        }
+    }
+}
+
+/// A port that nobody used a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}

@@ -1,0 +1,92 @@
+//! The original from PyPI, in a virtual environment that is built on first use.
+//!
+//! Cached below cargo's target directory; a lock file lets parallel tests build it once. Without
+//! Python 3 or the registry the tests that need it say so and are skipped; with `CI=true` that is a
+//! failure.
+
+use crate::program::{self, run};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+/// What the tests compare with.
+const REQUIREMENTS: [&str; 2] = ["circus==0.17.2", "papa==1.0.6"];
+
+/// A virtual environment with the original.
+pub struct Python {
+    bin: PathBuf,
+}
+
+impl Python {
+    /// The environment, or none when it cannot be had: then the test is skipped.
+    ///
+    /// # Panics
+    /// When it cannot be had and `CI=true`.
+    pub fn for_test(test: &str) -> Option<&'static Self> {
+        static PYTHON: OnceLock<Result<Python, String>> = OnceLock::new();
+        match PYTHON.get_or_init(Self::build) {
+            Ok(python) => Some(python),
+            Err(reason) => {
+                let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+                assert!(!ci, "{test} needs circus 0.17.2 from PyPI: {reason}");
+                say_skipped(&format!("{test}: {reason}"));
+                None
+            }
+        }
+    }
+
+    /// A program of the environment, such as `circusctl`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
+    /// Runs a script to its end.
+    pub fn script(&self, code: &str, arguments: &[&str]) -> Output {
+        let arguments: Vec<_> = ["-c", code].into_iter().chain(arguments.iter().copied()).collect();
+        run(&self.program("python"), &arguments)
+    }
+
+    fn build() -> Result<Self, String> {
+        let version = outcome(Command::new("python3").arg("--version"))?;
+        let version = version.trim().replace(' ', "-");
+        let name = format!("venv-{version}-{}", REQUIREMENTS.join("-").replace("==", "-"));
+        let parent = program::target_directory().join("python");
+        let home = parent.join(&name);
+        std::fs::create_dir_all(&parent).map_err(|error| error.to_string())?;
+        let lock = File::create(parent.join(format!("{name}.lock"))).map_err(|e| e.to_string())?;
+        lock.lock().map_err(|error| error.to_string())?;
+        let complete = home.join("complete");
+        if !complete.exists() {
+            fill(&home)?;
+            File::create(&complete).map_err(|error| error.to_string())?;
+        }
+        Ok(Self { bin: home.join("bin") })
+    }
+}
+
+fn fill(home: &Path) -> Result<(), String> {
+    outcome(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))?;
+    let mut pip = Command::new(home.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--retries", "1"]);
+    outcome(pip.args(REQUIREMENTS)).map(|_| ())
+}
+
+/// The output of a program that succeeds, or why it does not.
+fn outcome(command: &mut Command) -> Result<String, String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(format!("{program}: {}", text(&output.stderr)))
+    }
+}
+
+/// Says on standard error that something is not tested here.
+pub(crate) fn say_skipped(what: &str) {
+    // Past the capture of the test harness, so that it is seen.
+    let _ = writeln!(std::io::stderr(), "skipped: {what}");
+}

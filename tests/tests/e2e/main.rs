@@ -1,0 +1,22 @@
+//! The programs together, as a user meets them.
+#![expect(clippy::expect_used, reason = "a test fails loudly")]
+
+mod bad_input;
+mod harness;
+mod http;
+mod interop;
+mod quickstart;
+mod recovery;
+mod respawn;
+
+#[test]
+fn every_file_here_is_part_of_the_test() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e");
+    let own = std::fs::read_to_string(folder.join("main.rs")).expect("this file");
+    for entry in std::fs::read_dir(folder).expect("this folder") {
+        let name = entry.expect("readable").file_name().into_string().expect("UTF-8");
+        let module = name.strip_suffix(".rs").expect("only Rust files");
+        let listed = module == "main" || own.contains(&format!("\nmod {module};\n"));
+        assert!(listed, "{name} is not listed in main.rs");
+    }
+}

@@ -1,0 +1,149 @@
+//! Hosted workers, their sockets and their output outlive circusd.
+
+use crate::http;
+use circus_e2e::program::fixture;
+use circus_e2e::{Daemon, TestEnv, env::free_port};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// The numbers in the ticker's file, complete lines only.
+fn numbers(env: &TestEnv) -> Vec<u64> {
+    let text = std::fs::read_to_string(env.path("ticker.log")).unwrap_or_default();
+    let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+    let number = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok());
+    complete.lines().map(|line| number(line).expect("a line begins with its number")).collect()
+}
+
+/// Waits until the ticker's file goes this far.
+fn wait_for_number(env: &TestEnv, circusd: &Daemon, wanted: u64) {
+    circusd.wait_until(&format!("the ticker's file has number {wanted}"), || {
+        numbers(env).contains(&wanted).then_some(())
+    });
+}
+
+fn sections(env: &TestEnv, port: u16) -> String {
+    format!(
+        "[socket:web]\nhost = 127.0.0.1\nport = {port}\nuse_papa = True\n\
+         [watcher:web]\ncmd = {}\nnumprocesses = 3\nuse_sockets = True\nuse_papa = True\n\
+         [watcher:ticker]\ncmd = {}\nuse_papa = True\n\
+         stdout_stream.class = FileStream\nstdout_stream.filename = {}\n\
+         [watcher:plain]\ncmd = sleep 1000\n",
+        fixture("serve-fd $(circus.sockets.web)"),
+        fixture("lines 10"),
+        env.path("ticker.log").display()
+    )
+}
+
+#[test]
+fn a_killed_circusd_costs_no_worker_no_line_and_no_connection() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let port = free_port();
+    let circusd = env.start(&sections(&env, port));
+    let mut workers = circusd.wait_for_pids("web", 3);
+    workers.sort_unstable();
+    let ticker = circusd.wait_for_pids("ticker", 1);
+    wait_for_number(&env, &circusd, 20);
+
+    let stop = AtomicBool::new(false);
+    let (answers, failures) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                match http::get(port) {
+                    Ok(_) => answers.fetch_add(1, Ordering::Relaxed),
+                    Err(_) => failures.fetch_add(1, Ordering::Relaxed),
+                };
+            }
+        });
+        circusd.kill();
+        let last = *numbers(&env).last().expect("lines before the end of circusd");
+        let before = answers.load(Ordering::Relaxed);
+        // A gap in which the workers answer and print without any circusd.
+        while answers.load(Ordering::Relaxed) < before + 50 && failures.load(Ordering::Relaxed) == 0
+        {
+            std::thread::yield_now();
+        }
+
+        let circusd = env.start_again();
+        let mut adopted = circusd.wait_for_pids("web", 3);
+        adopted.sort_unstable();
+        let again = circusd.wait_for_pids("ticker", 1);
+        wait_for_number(&env, &circusd, last + 50);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!((adopted, again), (workers, ticker));
+    });
+    assert_eq!(failures.into_inner(), 0, "connections failed beside {}", answers.into_inner());
+
+    let numbers = numbers(&env);
+    let mut counts = BTreeMap::new();
+    for number in &numbers {
+        *counts.entry(*number).or_insert(0) += 1;
+    }
+    let expected: Vec<u64> = (1..=numbers.iter().copied().max().expect("lines")).collect();
+    assert_eq!(counts.keys().copied().collect::<Vec<_>>(), expected, "lines are missing");
+    assert!(counts.values().all(|count| *count <= 2), "a line came more than twice: {counts:?}");
+    // What was written and not yet confirmed may come again, once, from where it begins.
+    let back = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+    assert!(back <= 1, "the order is broken: {numbers:?}");
+}
+
+#[test]
+fn quit_leaves_hosted_workers_to_the_next_circusd() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let port = free_port();
+    let circusd = env.start(&sections(&env, port));
+    let workers = circusd.wait_for_pids("web", 3);
+    let plain = circusd.wait_for_pids("plain", 1);
+    wait_for_number(&env, &circusd, 5);
+    assert!(circusd.quit().success());
+
+    assert!(!circus_e2e::process::is_alive(plain[0]), "a direct worker ends with circusd");
+    let last = *numbers(&env).last().expect("lines before the end of circusd");
+    let pid: i32 = http::get(port).expect("workers answer").trim().parse().expect("a pid");
+    assert!(workers.contains(&pid));
+
+    let circusd = env.start_again();
+    let adopted = circusd.wait_for_pids("web", 3);
+    assert!(adopted.iter().all(|pid| workers.contains(pid)), "{adopted:?} {workers:?}");
+    wait_for_number(&env, &circusd, last + 20);
+    let numbers = numbers(&env);
+    let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+    assert_eq!(numbers, expected, "the output of the gap stands once and in its place");
+}
+
+#[test]
+fn nobody_is_refused_while_all_workers_are_replaced() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let port = free_port();
+    let circusd = env.start(&sections(&env, port));
+    let old = circusd.wait_for_pids("web", 3);
+    let stop = AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut refused = 0;
+            while !stop.load(Ordering::Relaxed) {
+                // A worker that is stopped in the middle of an answer is no concern of this test.
+                if let Err(error) = http::get(port) {
+                    refused += usize::from(error.kind() == ErrorKind::ConnectionRefused);
+                }
+            }
+            refused
+        });
+        circusd.ok("restart", serde_json::json!({"name": "web", "waiting": true}));
+        let new = circusd.wait_for_pids("web", 3);
+        assert!(new.iter().all(|pid| !old.contains(pid)), "{old:?} {new:?}");
+        stop.store(true, Ordering::Relaxed);
+        client.join().expect("the client ends")
+    });
+    assert_eq!(refused, 0);
+}
