@@ -29,9 +29,7 @@ impl Python {
         match PYTHON.get_or_init(Self::build) {
             Ok(python) => Some(python),
             Err(reason) => {
-                let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-                assert!(!ci, "{test} needs circus 0.17.2 from PyPI: {reason}");
-                say_skipped(&format!("{test}: {reason}"));
+                unavailable(test, reason);
                 None
             }
         }
@@ -83,6 +81,16 @@ fn outcome(command: &mut Command) -> Result<String, String> {
     } else {
         Err(format!("{program}: {}", text(&output.stderr)))
     }
+}
+
+/// Says that a test is skipped because something is not to be had on this machine.
+///
+/// # Panics
+/// When `CI=true`: there, everything must be to be had.
+pub fn unavailable(test: &str, reason: &str) {
+    let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!ci, "{test} cannot be tested: {reason}");
+    say_skipped(&format!("{test}: {reason}"));
 }
 
 /// Says on standard error that something is not tested here.

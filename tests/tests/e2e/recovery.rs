@@ -22,6 +22,15 @@ fn wait_for_number(env: &TestEnv, circusd: &Daemon, wanted: u64) {
     });
 }
 
+/// Ends the client's loop, also when the test fails: a scope waits for its threads.
+struct EndOfLoop<'a>(&'a AtomicBool);
+
+impl Drop for EndOfLoop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn sections(env: &TestEnv, port: u16) -> String {
     format!(
         "[socket:web]\nhost = 127.0.0.1\nport = {port}\nuse_papa = True\n\
@@ -59,6 +68,7 @@ fn a_killed_circusd_costs_no_worker_no_line_and_no_connection() {
                 };
             }
         });
+        let end = EndOfLoop(&stop);
         circusd.kill();
         let last = *numbers(&env).last().expect("lines before the end of circusd");
         let before = answers.load(Ordering::Relaxed);
@@ -73,7 +83,7 @@ fn a_killed_circusd_costs_no_worker_no_line_and_no_connection() {
         adopted.sort_unstable();
         let again = circusd.wait_for_pids("ticker", 1);
         wait_for_number(&env, &circusd, last + 50);
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         assert_eq!((adopted, again), (workers, ticker));
     });
     assert_eq!(failures.into_inner(), 0, "connections failed beside {}", answers.into_inner());
@@ -139,10 +149,11 @@ fn nobody_is_refused_while_all_workers_are_replaced() {
             }
             refused
         });
+        let end = EndOfLoop(&stop);
         circusd.ok("restart", serde_json::json!({"name": "web", "waiting": true}));
         let new = circusd.wait_for_pids("web", 3);
         assert!(new.iter().all(|pid| !old.contains(pid)), "{old:?} {new:?}");
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         client.join().expect("the client ends")
     });
     assert_eq!(refused, 0);
