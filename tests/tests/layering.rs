@@ -19,12 +19,13 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "papa-kernel",
         &[
-            &["errno", "output", "snapshot", "sys"],
+            &["errno", "help", "output", "snapshot", "sys"],
             &["child", "poller", "socket"],
-            &["process_table", "socket_table", "value_table"],
+            &["listener", "process_table", "socket_table", "value_table"],
             &["tables"],
             &["command", "watch"],
             &["client"],
+            &["session"],
             &["kernel"],
             &["upgrade"],
             &["cli"],
