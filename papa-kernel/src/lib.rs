@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod command;
 mod errno;
+mod exit;
 mod help;
 mod kernel;
 mod listener;

@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use crate::child::Exit;
+use crate::exit::Exit;
 
 fn checked(result: libc::c_long) -> io::Result<libc::c_int> {
     if result < 0 {

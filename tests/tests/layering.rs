@@ -19,7 +19,8 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "papa-kernel",
         &[
-            &["errno", "help", "output", "snapshot", "sys"],
+            &["errno", "exit"],
+            &["help", "output", "snapshot", "sys"],
             &["child", "poller", "socket"],
             &["listener", "process_table", "socket_table", "value_table"],
             &["tables"],

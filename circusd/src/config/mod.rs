@@ -33,6 +33,6 @@ pub use load::{Loaded, load};
 pub use model::*;
 pub use plugin::watcher as plugin_watcher;
 pub use problem::{ConfigErrors, Problem, Warning};
-pub use spawn::{SpawnContext, SpawnPlan, SpawnPlanError, plan};
+pub use spawn::{SpawnContext, SpawnPlan, SpawnPlanError, plan, variables};
 pub use unserved::unserved;
 pub use virtualenv::VirtualenvError;

@@ -10,6 +10,7 @@ use super::model::WatcherConfig;
 use super::problem::shown;
 use super::spawn_names::{Moment, setting};
 use super::virtualenv::{self, VirtualenvError};
+use indexmap::IndexMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -124,10 +125,14 @@ pub fn plan(
     Ok(plan)
 }
 
-fn variables(
+/// The environment of the watcher's processes: `copy_env`, `$NAME` and `virtualenv` applied.
+///
+/// # Errors
+/// [`SpawnPlanError::Virtualenv`] when the virtualenv cannot be used.
+pub fn variables(
     watcher: &WatcherConfig,
     environment: &[(String, String)],
-) -> Result<Variables, SpawnPlanError> {
+) -> Result<IndexMap<String, String>, SpawnPlanError> {
     let process: Variables = environment.iter().cloned().collect();
     let mut variables = env::of_process(&watcher.env, &process, watcher.copy_env);
     if let Some(folder) = watcher.virtualenv.as_deref().filter(|folder| !folder.is_empty()) {

@@ -1,12 +1,19 @@
 //! What the `options` and `get` commands show of a watcher.
 
 use crate::config::model::WatcherConfig;
+use crate::config::variables;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
 /// All options of a watcher in alphabetical order, with the types measured on circus 0.17.2, then its
 /// free-form ones.
-pub fn of(config: &WatcherConfig, numprocesses: u32) -> Map<String, Value> {
+///
+/// `environment` is that of circusd: with `copy_env` the watcher's own lies over it.
+pub fn of(
+    config: &WatcherConfig,
+    numprocesses: u32,
+    environment: &[(String, String)],
+) -> Map<String, Value> {
     let mut options = Map::new();
     let mut add = |key: &str, value: Value| {
         options.insert(key.to_owned(), value);
@@ -17,7 +24,9 @@ pub fn of(config: &WatcherConfig, numprocesses: u32) -> Map<String, Value> {
     add("close_child_stdout", json!(config.close_child_stdout));
     add("cmd", json!(config.cmd));
     add("copy_env", json!(config.copy_env));
-    add("env", json!(config.env));
+    // An environment that cannot be had is said at every start; here the file's own is shown.
+    let env = variables(config, environment).unwrap_or_else(|_| config.env.clone());
+    add("env", json!(env));
     add("executable", Value::Null);
     add("gid", id(config.gid.as_deref()));
     add("graceful_timeout", json!(config.graceful_timeout));
@@ -40,11 +49,16 @@ pub fn of(config: &WatcherConfig, numprocesses: u32) -> Map<String, Value> {
     add("use_papa", json!(config.use_papa));
     add("use_sockets", json!(config.use_sockets));
     add("warmup_delay", warmup(config.warmup_delay));
-    add("working_dir", json!(config.working_dir));
+    add("working_dir", json!(config.working_dir.as_deref().unwrap_or(&cwd())));
     for (key, value) in &config.free {
         add(key, json!(value));
     }
     options
+}
+
+/// Processes without a working directory of their own start in circusd's.
+fn cwd() -> String {
+    std::env::current_dir().map(|dir| dir.display().to_string()).unwrap_or_default()
 }
 
 /// A number where it is one, as clients get it from the original.

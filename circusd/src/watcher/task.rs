@@ -202,7 +202,11 @@ impl Task {
                 None
             }
             Message::Options(reply) => {
-                let _ = reply.send(options::of(&self.config, self.state.desired()));
+                let _ = reply.send(options::of(
+                    &self.config,
+                    self.state.desired(),
+                    &self.launcher.environment,
+                ));
                 None
             }
             Message::Hurry => Some(Input::Hurry),
