@@ -4,6 +4,7 @@
 use crate::arbiter;
 use crate::arbiter::build::{self, BuildError};
 use crate::config::model::Config;
+use crate::controller::discovery;
 use crate::controller::dispatch::Dispatcher;
 use crate::controller::outbox::{Outbox, ToWire};
 use crate::controller::task::serve;
@@ -55,21 +56,27 @@ pub fn run(config: Config, environment: Vec<(String, String)>) -> Result<(), Dae
 async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), DaemonError> {
     info!("Starting master on pid {}", std::process::id());
     let config = Arc::new(config);
-    let wire = Wire::bind(&config.circus.endpoint, &config.circus.pubsub_endpoint)?;
+    let circus = &config.circus;
+    let owner = circus.endpoint_owner.as_deref();
+    let wire = Wire::bind(&circus.endpoint, &circus.pubsub_endpoint, owner)?;
     let kernel = kernel_for(&config).await?;
     let outbox = Outbox::new()?;
     let bus = EventBus::new(outbox.clone());
-    let roster =
+    let (roster, builder) =
         build::build(Arc::clone(&config), Arc::new(environment), kernel.clone(), bus).await?;
     let sockets = Arc::clone(&roster.sockets);
     info!("sockets started");
 
-    let (arbiter, ended) = arbiter::task::start(roster);
+    let (arbiter, ended) = arbiter::task::start(roster, builder);
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let thread = wire.serve(outbox.clone(), requests)?;
     let dispatcher = Dispatcher::new(arbiter.clone(), Sampler::start());
     let stop = CancellationToken::new();
     let controller = tokio::spawn(serve(dispatcher, outbox.clone(), inbox, stop.clone()));
+    if let Err(error) = discovery::start(&config.circus.multicast_endpoint, &config.circus.endpoint)
+    {
+        warn!("{error}; going on without discovery");
+    }
     signals::listen(arbiter)?;
     info!("Arbiter now waiting for commands");
 

@@ -1,10 +1,21 @@
-//! Signals to circusd itself: the first TERM, INT or QUIT ends it in order, the second at once.
+//! Signals to circusd itself: the first TERM, INT or QUIT ends it in order, the second at once; HUP reloads
+//! every watcher.
 
-use crate::arbiter::handle::ArbiterHandle;
+use crate::arbiter::handle::{ArbiterHandle, GroupOperation};
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task;
-use tracing::info;
+use tracing::{info, warn};
+
+/// Reloads every watcher, gracefully.
+async fn reload(arbiter: &ArbiterHandle) {
+    let Ok(roster) = arbiter.roster().await else { return };
+    let operation = GroupOperation::Reload { graceful: true, sequential: false };
+    let begun = arbiter.group(roster.watchers.clone(), operation, "arbiter_reload").await;
+    if let Err(error) = begun {
+        warn!("not reloaded: {error}");
+    }
+}
 
 /// Starts listening to the signals.
 ///
@@ -14,6 +25,7 @@ pub fn listen(arbiter: ArbiterHandle) -> io::Result<()> {
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
+    let mut hup = signal(SignalKind::hangup())?;
     task::spawn(async move {
         let mut asked = false;
         loop {
@@ -21,6 +33,11 @@ pub fn listen(arbiter: ArbiterHandle) -> io::Result<()> {
                 _ = term.recv() => "TERM",
                 _ = int.recv() => "INT",
                 _ = quit.recv() => "QUIT",
+                _ = hup.recv() => {
+                    info!("Got signal SIG_HUP");
+                    reload(&arbiter).await;
+                    continue;
+                }
             };
             info!("Got signal SIG_{name}");
             if asked {

@@ -8,9 +8,9 @@ use papa_kernel::socket::{self, BindError, Bound};
 use protocol::papa::SocketRow;
 use protocol::papa::{Family, Kind, SocketSpec};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::ToSocketAddrs;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use tracing::warn;
 
 /// A socket could not be opened.
@@ -58,7 +58,7 @@ pub enum SocketError {
 
 struct Direct {
     bound: Bound,
-    backlog: u32,
+    spec: SocketSpec,
     path: Option<String>,
 }
 
@@ -115,6 +115,28 @@ impl SocketTable {
         self.direct.get(&name.to_lowercase()).map(|socket| socket.bound.fd.as_raw_fd())
     }
 
+    /// A new listening socket for each of these that has `so_reuseport`, by name.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn fresh(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, OwnedFd>, BindError> {
+        let reuseport = |name: &&String| self.direct.get(*name).filter(|s| s.spec.reuseport);
+        let found = names.iter().filter_map(|name| Some((name.clone(), reuseport(&name)?)));
+        found
+            .map(|(name, socket)| {
+                let port = socket.bound.port.unwrap_or(0);
+                Ok((name, socket::reuseport_clone(&socket.spec, port)?))
+            })
+            .collect()
+    }
+
+    /// Copies of these sockets of circusd's own, or of all when none is named.
+    pub fn copies(&self, names: &BTreeSet<String>) -> Vec<OwnedFd> {
+        let wanted = |name: &String| names.is_empty() || names.contains(name);
+        let chosen = self.direct.iter().filter(|(name, _)| wanted(name));
+        chosen.filter_map(|(_, socket)| socket.bound.fd.try_clone().ok()).collect()
+    }
+
     /// The fds of all sockets of circusd's own.
     pub fn fds(&self) -> Vec<RawFd> {
         self.direct.values().map(|socket| socket.bound.fd.as_raw_fd()).collect()
@@ -126,7 +148,7 @@ impl SocketTable {
         for (name, socket) in &self.direct {
             let fd = i64::from(socket.bound.fd.as_raw_fd());
             let place = place(&socket.path, &socket.bound.host, socket.bound.port);
-            rows.push((fd, row(fd, name, socket.backlog, place)));
+            rows.push((fd, row(fd, name, socket.spec.backlog, place)));
         }
         for (name, socket) in &self.hosted {
             let fd = i64::from(socket.fileno.unwrap_or(-1));
@@ -219,7 +241,7 @@ fn open_direct(config: &SocketConfig) -> Result<Direct, SocketError> {
     }
     let bound = socket::bind(&spec)
         .map_err(|source| SocketError::Bind { name: config.name.clone(), source })?;
-    Ok(Direct { bound, backlog: spec.backlog, path: config.path.clone() })
+    Ok(Direct { bound, spec, path: config.path.clone() })
 }
 
 /// The first address of the host in the family of the socket. Runs before the loop serves anybody.

@@ -3,21 +3,15 @@
 //! A watcher that cannot be built is left out with a warning, so that one bad log directory does not keep
 //! the rest of a stack down.
 
+use super::builder::WatcherBuilder;
 use super::handle::Roster;
 use super::order;
 use super::recovery::{self, Plan};
-use crate::config::model::{Config, WatcherConfig};
+use crate::config::model::Config;
 use crate::event_bus::EventBus;
 use crate::papa::client::{KernelClient, PapaError};
-use crate::process::direct::Outputs;
-use crate::process::hosted::Hosted;
 use crate::socket::{SocketError, SocketTable};
-use crate::stream::sink::{self, StreamError};
-use crate::stream::writer::Writer;
 use crate::watcher::handle::WatcherHandle;
-use crate::watcher::launch::{Launched, Launcher};
-use crate::watcher::task::{self, Parts};
-use indexmap::IndexMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
@@ -42,7 +36,7 @@ pub async fn build(
     environment: Arc<Vec<(String, String)>>,
     kernel: Option<KernelClient>,
     bus: EventBus,
-) -> Result<Roster, BuildError> {
+) -> Result<(Roster, WatcherBuilder), BuildError> {
     let sockets = Arc::new(SocketTable::open(&config.sockets, kernel.as_ref()).await?);
     let mut adopted = adoption(&config, kernel.as_ref()).await?;
     for row in &adopted.strangers {
@@ -53,40 +47,18 @@ pub async fn build(
     }
     let check_delay =
         Duration::try_from_secs_f64(config.circus.check_delay.max(0.0)).unwrap_or(Duration::MAX);
+    let builder = WatcherBuilder { environment, sockets, kernel, bus, check_delay };
     let mut watchers: Vec<WatcherHandle> = Vec::new();
     for (index, watcher) in config.watchers.iter().enumerate() {
-        let outputs = match outputs(watcher) {
-            Ok(outputs) => outputs,
-            Err(error) => {
-                warn!("Failed to create watcher {}: {error}", watcher.name);
-                continue;
-            }
-        };
-        let kernel = kernel.clone().filter(|_| watcher.use_papa);
         let rows = adopted.adopted.remove(&index).unwrap_or_default();
-        let adopted = kernel.as_ref().map_or_else(Vec::new, |kernel| {
-            let hosted =
-                |(wid, row)| Launched::Hosted { wid, process: Hosted::from_row(kernel, row) };
-            rows.into_iter().map(hosted).collect()
-        });
-        let section = Arc::new(watcher.clone());
-        let launcher = Launcher {
-            config: Arc::clone(&section),
-            environment: Arc::clone(&environment),
-            sockets: Arc::clone(&sockets),
-            kernel,
-        };
-        watchers.push(task::start(Parts {
-            config: section,
-            check_delay,
-            launcher,
-            outputs,
-            bus: bus.clone(),
-            adopted,
-        }));
+        match builder.build(watcher.clone(), rows) {
+            Ok(watcher) => watchers.push(watcher),
+            Err(error) => warn!("Failed to create watcher {}: {error}", watcher.name),
+        }
     }
     order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
-    Ok(Roster { watchers, sockets, config })
+    let sockets = Arc::clone(&builder.sockets);
+    Ok((Roster { watchers, sockets, config }, builder))
 }
 
 async fn adoption(config: &Config, kernel: Option<&KernelClient>) -> Result<Plan, BuildError> {
@@ -102,23 +74,4 @@ async fn adoption(config: &Config, kernel: Option<&KernelClient>) -> Result<Plan
         .map(|(index, watcher)| (index, watcher.name.as_str()))
         .collect();
     Ok(recovery::plan(&watchers, hosted))
-}
-
-fn outputs(watcher: &WatcherConfig) -> Result<Outputs, StreamError> {
-    Ok(Outputs {
-        stdout: writer(watcher, "stdout", &watcher.stdout_stream)?,
-        stderr: writer(watcher, "stderr", &watcher.stderr_stream)?,
-    })
-}
-
-fn writer(
-    watcher: &WatcherConfig,
-    name: &str,
-    options: &IndexMap<String, String>,
-) -> Result<Option<Writer>, StreamError> {
-    if options.is_empty() {
-        return Ok(None);
-    }
-    let sink = sink::from_options(options)?;
-    Ok(Some(Writer::start(format!("{} ({name})", watcher.name), sink)))
 }

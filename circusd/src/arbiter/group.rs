@@ -35,6 +35,23 @@ pub async fn start(
     drop(permit);
 }
 
+/// Carries out an operation on watchers, each finished before the next. Ends early when cancelled.
+pub async fn one_by_one(
+    watchers: Vec<WatcherHandle>,
+    operation: Operation,
+    cancelled: CancellationToken,
+    permit: Permit,
+) {
+    for watcher in watchers {
+        tokio::select! {
+            () = cancelled.cancelled() => break,
+            // A watcher that is gone has nothing left to do.
+            _ = watcher.operate(operation, None) => {}
+        }
+    }
+    drop(permit);
+}
+
 /// Stops watchers, all at once.
 pub async fn stop(watchers: Vec<WatcherHandle>, permit: Option<Permit>) {
     let mut stopping = JoinSet::new();

@@ -1,10 +1,11 @@
 //! The handle on the arbiter: typed requests to its task.
 
-use super::gate::{Busy, OperationName};
-use crate::config::model::Config;
+use super::builder::WatcherError;
+use super::gate::{Busy, OperationName, Permit};
+use crate::config::model::{Config, WatcherConfig};
 use crate::socket::SocketTable;
-use crate::watcher::handle::{Operation, WatcherGone, WatcherHandle};
-use crate::watcher::vocabulary::Changes;
+use crate::watcher::handle::{Ended, Operation, WatcherGone, WatcherHandle};
+use protocol::circus::command::python_repr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -49,6 +50,30 @@ pub enum GroupOperation {
     Stop,
     /// Stop, then start those with autostart.
     Restart,
+    /// Reload each, one watcher after the other.
+    Reload {
+        /// New processes before the old ones go; otherwise a restart.
+        graceful: bool,
+        /// One process after the other.
+        sequential: bool,
+    },
+}
+
+/// A watcher cannot be added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// One of that name exists.
+    #[error("{} already exist", python_repr(.0))]
+    Exists(String),
+    /// It cannot be made.
+    #[error(transparent)]
+    Watcher(#[from] WatcherError),
+    /// Another operation is in the way.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// The daemon is ending.
+    #[error(transparent)]
+    Gone(#[from] WatcherGone),
 }
 
 pub(super) enum Message {
@@ -57,7 +82,21 @@ pub(super) enum Message {
         watcher: WatcherHandle,
         operation: Operation,
         name: OperationName,
-        reply: oneshot::Sender<Result<oneshot::Receiver<(Changes, u32)>, ArbiterError>>,
+        reply: oneshot::Sender<Result<Ended, ArbiterError>>,
+    },
+    Permit {
+        watcher: WatcherHandle,
+        name: OperationName,
+        reply: oneshot::Sender<Result<Permit, Busy>>,
+    },
+    Add {
+        config: Box<WatcherConfig>,
+        reply: oneshot::Sender<Result<WatcherHandle, AddError>>,
+    },
+    Remove {
+        watcher: WatcherHandle,
+        nostop: bool,
+        reply: oneshot::Sender<Result<oneshot::Receiver<()>, ArbiterError>>,
     },
     Group {
         watchers: Vec<WatcherHandle>,
@@ -99,8 +138,40 @@ impl ArbiterHandle {
         watcher: WatcherHandle,
         operation: Operation,
         name: OperationName,
-    ) -> Result<oneshot::Receiver<(Changes, u32)>, ArbiterError> {
+    ) -> Result<Ended, ArbiterError> {
         self.ask(|reply| Message::One { watcher, operation, name, reply }).await?
+    }
+
+    /// The right to change one watcher.
+    ///
+    /// # Errors
+    /// [`ArbiterError`].
+    pub async fn permit(
+        &self,
+        watcher: WatcherHandle,
+        name: OperationName,
+    ) -> Result<Permit, ArbiterError> {
+        Ok(self.ask(|reply| Message::Permit { watcher, name, reply }).await??)
+    }
+
+    /// Adds a watcher, stopped.
+    ///
+    /// # Errors
+    /// [`AddError`].
+    pub async fn add(&self, config: WatcherConfig) -> Result<WatcherHandle, AddError> {
+        self.ask(|reply| Message::Add { config: Box::new(config), reply }).await?
+    }
+
+    /// Takes a watcher out of the registry and ends it; the receiver is told when its processes have ended.
+    ///
+    /// # Errors
+    /// [`ArbiterError`].
+    pub async fn remove(
+        &self,
+        watcher: WatcherHandle,
+        nostop: bool,
+    ) -> Result<oneshot::Receiver<()>, ArbiterError> {
+        self.ask(|reply| Message::Remove { watcher, nostop, reply }).await?
     }
 
     /// Begins an operation on several watchers; the receiver is told when it has ended.

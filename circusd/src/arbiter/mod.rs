@@ -1,6 +1,7 @@
 //! The arbiter: the registry of watchers, and what may happen to them together.
 
 pub mod build;
+pub mod builder;
 pub mod gate;
 pub mod group;
 pub mod handle;

@@ -3,10 +3,15 @@
 //! It maps names to handles, guards the gate and orders operations on several watchers. It never sees a
 //! pid, a pipe or JSON.
 
+use super::builder::WatcherBuilder;
 use super::gate::Gate;
 use super::group;
-use super::handle::{ArbiterError, ArbiterHandle, GroupOperation, Message, QUEUE, Roster};
-use crate::watcher::handle::{Operation, WatcherGone, WatcherHandle};
+use super::handle::{
+    AddError, ArbiterError, ArbiterHandle, GroupOperation, Message, QUEUE, Roster,
+};
+use crate::config::model::WatcherConfig;
+use crate::watcher::handle::{Ended, Operation, WatcherGone, WatcherHandle};
+use protocol::circus::event::EventKind;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +21,7 @@ use tracing::info;
 
 struct Task {
     roster: Arc<Roster>,
+    builder: WatcherBuilder,
     gate: Gate,
     pause: Duration,
     /// Ends group operations when the daemon shuts down.
@@ -24,12 +30,13 @@ struct Task {
 }
 
 /// Starts the arbiter, which starts the watchers. The receiver is told when a shutdown has ended.
-pub fn start(roster: Roster) -> (ArbiterHandle, oneshot::Receiver<()>) {
+pub fn start(roster: Roster, builder: WatcherBuilder) -> (ArbiterHandle, oneshot::Receiver<()>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
     let warmup = u64::try_from(roster.config.circus.warmup_delay).unwrap_or(0);
     let task = Task {
         roster: Arc::new(roster),
+        builder,
         gate: Gate::default(),
         pause: Duration::from_secs(warmup),
         cancelled: CancellationToken::new(),
@@ -97,6 +104,15 @@ impl Task {
             Message::One { watcher, operation, name, reply } => {
                 let _ = reply.send(self.one(&watcher, operation, name).await);
             }
+            Message::Permit { watcher, name, reply } => {
+                let _ = reply.send(self.gate.enter_one(&watcher.identity().key, name));
+            }
+            Message::Add { config, reply } => {
+                let _ = reply.send(self.add(*config));
+            }
+            Message::Remove { watcher, nostop, reply } => {
+                let _ = reply.send(self.remove(watcher, nostop).await);
+            }
             Message::Group { watchers, operation, name, reply } => {
                 let _ = reply.send(self.group(watchers, operation, name));
             }
@@ -109,9 +125,42 @@ impl Task {
         watcher: &WatcherHandle,
         operation: Operation,
         name: &'static str,
-    ) -> Result<oneshot::Receiver<(crate::watcher::vocabulary::Changes, u32)>, ArbiterError> {
+    ) -> Result<Ended, ArbiterError> {
         let permit = self.gate.enter_one(&watcher.identity().key, name)?;
         Ok(watcher.begin(operation, Some(permit)).await?)
+    }
+
+    fn add(&mut self, config: WatcherConfig) -> Result<WatcherHandle, AddError> {
+        if self.roster.find(&config.name).is_some() {
+            return Err(AddError::Exists(config.name));
+        }
+        let _permit = self.gate.enter_one(&config.name.to_lowercase(), "arbiter_add_watcher")?;
+        let watcher = self.builder.build(config, Vec::new())?;
+        self.builder.bus.publish(&watcher.identity().name, EventKind::Add);
+        let mut watchers = self.roster.watchers.clone();
+        watchers.push(watcher.clone());
+        super::order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
+        self.use_roster(watchers);
+        Ok(watcher)
+    }
+
+    async fn remove(
+        &mut self,
+        watcher: WatcherHandle,
+        nostop: bool,
+    ) -> Result<oneshot::Receiver<()>, ArbiterError> {
+        let key = watcher.identity().key.clone();
+        let permit = self.gate.enter_one(&key, "arbiter_rm_watcher")?;
+        let mut watchers = self.roster.watchers.clone();
+        watchers.retain(|other| other.identity().key != key);
+        self.use_roster(watchers);
+        Ok(watcher.retire(nostop, permit).await?)
+    }
+
+    fn use_roster(&mut self, watchers: Vec<WatcherHandle>) {
+        let sockets = Arc::clone(&self.roster.sockets);
+        let config = Arc::clone(&self.roster.config);
+        self.roster = Arc::new(Roster { watchers, sockets, config });
     }
 
     fn group(
@@ -130,6 +179,10 @@ impl Task {
             match operation {
                 GroupOperation::Start => group::start(to_start, pause, cancelled, permit).await,
                 GroupOperation::Stop => group::stop(watchers, Some(permit)).await,
+                GroupOperation::Reload { graceful, sequential } => {
+                    let operation = Operation::Reload { graceful, sequential };
+                    group::one_by_one(watchers, operation, cancelled, permit).await;
+                }
                 GroupOperation::Restart => {
                     group::stop(watchers, None).await;
                     group::start(to_start, pause, cancelled, permit).await;

@@ -13,7 +13,6 @@ pub fn unserved(config: &Config) -> Vec<String> {
         (circus.statsd, "statsd"),
         (circus.httpd, "httpd"),
         (circus.loggerconfig.is_some(), "loggerconfig"),
-        (circus.endpoint_owner.is_some(), "endpoint_owner"),
     ] {
         if is_set {
             found.push(format!("[circus] {key} is not served by this version and has no effect"));
@@ -25,30 +24,14 @@ pub fn unserved(config: &Config) -> Vec<String> {
     for watcher in &config.watchers {
         found.extend(of_watcher(watcher));
     }
-    for socket in config.sockets.iter().filter(|socket| socket.so_reuseport && !socket.use_papa) {
-        found.push(format!(
-            "[socket:{}] so_reuseport: all processes share one socket in this version",
-            socket.name
-        ));
-    }
     found
 }
 
 fn of_watcher(watcher: &WatcherConfig) -> impl Iterator<Item = String> {
     let hooks = (!watcher.hooks.is_empty()).then_some("hooks");
-    let settings = [
-        (watcher.on_demand, "on_demand"),
-        (watcher.max_age > 0, "max_age"),
-        (watcher.stop_children, "stop_children"),
-        (watcher.shell && watcher.use_papa, "shell together with use_papa"),
-    ];
-    let names: Vec<&str> = settings
-        .into_iter()
-        .filter_map(|(is_set, key)| is_set.then_some(key))
-        .chain(hooks)
-        .collect();
+    let shell = (watcher.shell && watcher.use_papa).then_some("shell together with use_papa");
     let name = watcher.name.clone();
-    names.into_iter().map(move |key| {
+    hooks.into_iter().chain(shell).map(move |key| {
         format!("[watcher:{name}] {key} is not served by this version and has no effect")
     })
 }

@@ -1,13 +1,14 @@
 //! From a request to an outcome: one arm per command.
 
-use super::{operate, report};
+use super::{configure, operate, report};
 use crate::arbiter::handle::ArbiterHandle;
 use crate::process::sampler::Sampler;
-use crate::watcher::handle::{Operation, WatcherGone};
+use crate::watcher::handle::{KillOrder, Operation, WatcherGone};
 use protocol::circus::command::Command;
 use protocol::circus::errno::Errno;
 use protocol::circus::request::Request;
 use protocol::circus::response::{Failure, Outcome};
+use std::time::Duration;
 
 /// Carries out commands; clones share what they work on.
 #[derive(Clone)]
@@ -53,6 +54,22 @@ impl Dispatcher {
                 let verb = operate::Verb::restart();
                 operate::selected(&self.arbiter, &roster, &selection, verb, waiting).await
             }
+            Command::Reload { name, graceful, sequential, waiting } => {
+                let how = operate::Verb::reload(graceful, sequential);
+                operate::reload(&self.arbiter, &roster, name.as_deref(), how, waiting).await
+            }
+            Command::Kill { name, pid, signal, graceful_timeout, waiting } => {
+                let order = KillOrder { pid, signal, grace: graceful_timeout.map(duration) };
+                operate::kill(&roster, &name, order, waiting).await
+            }
+            Command::Add(wanted) => configure::add(&self.arbiter, &roster, *wanted).await,
+            Command::Rm { name, nostop, waiting } => {
+                configure::rm(&self.arbiter, &roster, &name, nostop, waiting).await
+            }
+            Command::Set { name, options, waiting } => {
+                configure::set(&self.arbiter, &roster, &name, options, waiting).await
+            }
+            Command::Ipython => Ok(report::ipython()),
             Command::Quit { waiting } => operate::quit(&self.arbiter, waiting).await,
         }
     }
@@ -63,12 +80,18 @@ pub(super) fn gone(gone: WatcherGone) -> Failure {
     Failure::new(Errno::Command, gone.to_string())
 }
 
+/// Seconds from a client, which may be negative or infinite.
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
 /// The name of the operation in the words of the original's lock.
 pub(super) fn lock_name(operation: Operation) -> &'static str {
     match operation {
         Operation::Start => "watcher_start",
         Operation::Stop => "watcher_stop",
         Operation::Restart => "watcher_restart",
+        Operation::Reload { .. } => "watcher_reload",
         Operation::Resize(change) if change < 0 => "watcher_decr",
         Operation::Resize(_) => "watcher_incr",
     }

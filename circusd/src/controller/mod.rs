@@ -1,5 +1,7 @@
 //! The command socket: requests in, replies and events out.
 
+pub mod configure;
+pub mod discovery;
 pub mod dispatch;
 pub mod matching;
 pub mod operate;

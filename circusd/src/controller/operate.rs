@@ -7,7 +7,9 @@ use super::dispatch::{gone, lock_name};
 use super::matching::select;
 use crate::arbiter::gate::OperationName;
 use crate::arbiter::handle::{ArbiterError, ArbiterHandle, GroupOperation, Roster};
-use crate::watcher::handle::{Operation, SignalError, SignalScope, WatcherGone, WatcherHandle};
+use crate::watcher::handle::{
+    KillOrder, Operation, SignalError, SignalScope, WatcherGone, WatcherHandle,
+};
 use crate::watcher::vocabulary::Changes;
 use protocol::circus::command::{Selection, SignalTarget};
 use protocol::circus::errno::Errno;
@@ -50,6 +52,49 @@ impl Verb {
             group_name: "arbiter_restart",
         }
     }
+
+    /// `reload`.
+    pub fn reload(graceful: bool, sequential: bool) -> Self {
+        Self {
+            one: Operation::Reload { graceful, sequential },
+            group: GroupOperation::Reload { graceful, sequential },
+            group_name: "arbiter_reload",
+        }
+    }
+}
+
+/// `reload` of one watcher, or of all.
+///
+/// # Errors
+/// No such watcher, or another operation is in the way.
+pub async fn reload(
+    arbiter: &ArbiterHandle,
+    roster: &Roster,
+    name: Option<&str>,
+    how: Verb,
+    waiting: bool,
+) -> Outcome {
+    match name {
+        None => selected(arbiter, roster, &Selection::All, how, waiting).await,
+        Some(name) => {
+            let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+            one(arbiter, watcher.clone(), how, waiting).await
+        }
+    }
+}
+
+/// `kill`. Takes no lock: it works while the watcher is busy with something else.
+///
+/// # Errors
+/// No such watcher.
+pub async fn kill(roster: &Roster, name: &str, order: KillOrder, waiting: bool) -> Outcome {
+    let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+    let dead = watcher.kill(order).await.map_err(gone)?;
+    if waiting {
+        // The sender is dropped when no process was meant.
+        let _ = dead.await;
+    }
+    Ok(Map::new())
 }
 
 /// Starts, stops or restarts what was selected.
@@ -157,7 +202,8 @@ pub async fn quit(arbiter: &ArbiterHandle, waiting: bool) -> Outcome {
     Ok(Map::new())
 }
 
-fn refused(error: ArbiterError) -> Failure {
+/// The original's words for an operation that is in the way.
+pub(super) fn refused(error: ArbiterError) -> Failure {
     match error {
         ArbiterError::Busy(busy) => Failure::conflict(busy.0),
         ArbiterError::Gone(error) => gone(error),
@@ -168,7 +214,7 @@ fn info(operation: Operation, changes: &Changes) -> Value {
     match operation {
         Operation::Start => json!({"started": changes.started, "kept": changes.kept}),
         Operation::Stop | Operation::Resize(_) => Value::Null,
-        Operation::Restart => json!({
+        Operation::Restart | Operation::Reload { .. } => json!({
             "stopped": changes.stopped,
             "started": changes.started,
             "kept": changes.kept,

@@ -125,6 +125,13 @@ pub fn globaloptions(roster: &Roster, option: Option<&str>) -> Outcome {
     Ok(single("options", Value::Object(all)))
 }
 
+/// `ipython`: there is no Python inside this daemon.
+pub fn ipython() -> Map<String, Value> {
+    let mut keys = single("shell", json!(false));
+    keys.insert("msg".into(), json!("this circusd has no Python to look into"));
+    keys
+}
+
 /// `listsockets`.
 pub fn listsockets(roster: &Roster) -> Map<String, Value> {
     single("sockets", Value::Array(roster.sockets.listing()))

@@ -4,6 +4,8 @@
 //! `zmq::poll` on the ROUTER and an eventfd is the plain way to join them with an event loop.
 
 use super::outbox::{Outbox, ToWire};
+use nix::unistd::{Uid, chown};
+use papa_kernel::child::Credentials;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -39,6 +41,14 @@ pub enum WireError {
         /// What ZeroMQ or the system says.
         reason: String,
     },
+    /// The file of the endpoint cannot be given to its owner.
+    #[error("cannot give the endpoint to [circus] endpoint_owner = {owner}: {reason}")]
+    Owner {
+        /// The user.
+        owner: String,
+        /// Why not.
+        reason: String,
+    },
     /// ZeroMQ or the system has no room.
     #[error("cannot set up ZeroMQ: {0}")]
     Setup(#[source] io::Error),
@@ -53,17 +63,25 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Binds both endpoints. The file of an `ipc://` endpoint gets mode 0600.
+    /// Binds both endpoints. The file of an `ipc://` endpoint gets mode 0600; that of `endpoint` is given to
+    /// `owner`, a user name or number, if there is one.
     ///
     /// # Errors
     /// [`WireError`], which names the endpoint and its key.
-    pub fn bind(endpoint: &str, pubsub_endpoint: &str) -> Result<Self, WireError> {
+    pub fn bind(
+        endpoint: &str,
+        pubsub_endpoint: &str,
+        owner: Option<&str>,
+    ) -> Result<Self, WireError> {
         let context = zmq::Context::new();
         let setup = |e: zmq::Error| WireError::Setup(e.into());
         let router = context.socket(zmq::ROUTER).map_err(setup)?;
         router.set_maxmsgsize(MAX_MESSAGE).map_err(setup)?;
         router.set_linger(LINGER).map_err(setup)?;
         bind(&router, "endpoint", endpoint)?;
+        if let Some((owner, path)) = owner.zip(endpoint.strip_prefix("ipc://")) {
+            give_to(path, owner)?;
+        }
         let publisher = context.socket(zmq::PUB).map_err(setup)?;
         publisher.set_linger(LINGER).map_err(setup)?;
         bind(&publisher, "pubsub_endpoint", pubsub_endpoint)?;
@@ -185,6 +203,15 @@ fn bind(socket: &zmq::Socket, key: &'static str, endpoint: &str) -> Result<(), W
         fs::set_permissions(path, private).map_err(|error| failed(error.to_string()))?;
     }
     Ok(())
+}
+
+/// Runs before the loop serves anybody, so the look-up may take its time.
+fn give_to(path: &str, owner: &str) -> Result<(), WireError> {
+    let failed = |reason: String| WireError::Owner { owner: owner.to_owned(), reason };
+    let credentials =
+        Credentials::resolve(Some(owner), None).map_err(|error| failed(error.to_string()))?;
+    let uid = credentials.and_then(|credentials| credentials.uid()).map(Uid::from_raw);
+    chown(path, uid, None).map_err(|error| failed(error.to_string()))
 }
 
 /// Umask 0177 while it lives. Only used before the daemon has other threads that make files.

@@ -39,10 +39,10 @@ struct OpenFile {
 }
 
 impl FileStream {
-    /// Makes the stream and opens its file, so that a missing directory is seen at once.
+    /// Makes the stream; the file is opened with the first output, if not before.
     ///
     /// # Errors
-    /// [`StreamError`] names the option or the file.
+    /// [`StreamError`] names the option.
     pub fn from_options(options: &IndexMap<String, String>) -> Result<Self, StreamError> {
         let path = options.get("filename").filter(|name| !name.is_empty()).ok_or_else(|| {
             StreamError::BadOption {
@@ -63,13 +63,10 @@ impl FileStream {
         let backups = u32::try_from(number(options, "backup_count")?).unwrap_or(u32::MAX);
         let rotation = (max_bytes > 0 && backups > 0).then_some(Rotation { max_bytes, backups });
         let path = PathBuf::from(path);
-        let shown = path.display().to_string();
-        let mut stream = Self { path, prefixer, rotation, file: None, buffer: Vec::new(), lost: 0 };
-        stream.open().map_err(|source| StreamError::Open { path: shown, source })?;
-        Ok(stream)
+        Ok(Self { path, prefixer, rotation, file: None, buffer: Vec::new(), lost: 0 })
     }
 
-    fn open(&mut self) -> io::Result<&mut OpenFile> {
+    fn file(&mut self) -> io::Result<&mut OpenFile> {
         match &mut self.file {
             Some(file) => Ok(file),
             empty => {
@@ -84,7 +81,7 @@ impl FileStream {
     fn write_buffer(&mut self) -> io::Result<()> {
         let buffer = std::mem::take(&mut self.buffer);
         let mut written = 0;
-        let result = self.open().and_then(|open| {
+        let result = self.file().and_then(|open| {
             while let Some(rest) = buffer.get(written..).filter(|rest| !rest.is_empty()) {
                 match open.file.write(rest) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -120,7 +117,7 @@ impl FileStream {
     fn rotate_before(&mut self, next: u64) -> io::Result<()> {
         let Some(Rotation { max_bytes, backups }) = self.rotation else { return Ok(()) };
         let pending = self.buffer.len() as u64;
-        let size = self.open()?.size + pending;
+        let size = self.file()?.size + pending;
         if size == 0 || size + next < max_bytes {
             return Ok(());
         }
@@ -156,6 +153,11 @@ impl Sink for FileStream {
             warn!("{lost} bytes of output are missing in `{}`", self.path.display());
         }
         Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), StreamError> {
+        let path = self.path.display().to_string();
+        self.file().map(drop).map_err(|source| StreamError::Open { path, source })
     }
 
     fn close(&mut self) {
@@ -246,7 +248,8 @@ mod tests {
     #[test]
     fn a_missing_directory_is_named() {
         let options = options(&[("filename", "/nowhere/at/all.log")]);
-        let error = FileStream::from_options(&options).err().expect("no such directory");
+        let mut stream = FileStream::from_options(&options).unwrap();
+        let error = stream.open().expect_err("no such directory");
         assert!(error.to_string().contains("/nowhere/at/all.log"), "{error}");
     }
 

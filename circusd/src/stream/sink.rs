@@ -15,6 +15,14 @@ pub trait Sink: Send {
     /// own, and tries again with the next call; giving the same pieces again would double them.
     fn write(&mut self, chunks: &[Chunk], finish: bool) -> io::Result<()>;
 
+    /// Opens the destination now, so that what is wrong with it is seen before anything is printed.
+    ///
+    /// # Errors
+    /// [`StreamError::Open`].
+    fn open(&mut self) -> Result<(), StreamError> {
+        Ok(())
+    }
+
     /// The watcher has stopped: give resources back. The next write opens again.
     fn close(&mut self);
 }

@@ -17,6 +17,7 @@ const QUEUE: usize = 8;
 const GATHER: usize = 1024 * 1024;
 
 enum Message {
+    Replace(Box<dyn Sink>),
     Batch(Batch),
     Close,
 }
@@ -50,6 +51,11 @@ impl Writer {
         sent && done.await.unwrap_or(false)
     }
 
+    /// Writes to another destination from now on; what came before goes to the old one.
+    pub async fn replace(&self, sink: Box<dyn Sink>) {
+        let _ = self.messages.send(Message::Replace(sink)).await;
+    }
+
     /// Lets go of the file until the next output.
     pub async fn close(&self) {
         let _ = self.messages.send(Message::Close).await;
@@ -61,11 +67,16 @@ async fn run(label: String, mut sink: Box<dyn Sink>, mut inbox: mpsc::Receiver<M
     while let Some(message) = inbox.recv().await {
         let (mut chunks, mut confirm) = (Vec::new(), Vec::new());
         let mut close = false;
+        let mut successor = None;
         let mut size = 0;
         let mut next = Some(message);
         while let Some(message) = next.take() {
             match message {
                 Message::Close => close = true,
+                Message::Replace(sink) => {
+                    close = true;
+                    successor = Some(sink);
+                }
                 Message::Batch(batch) => {
                     size += batch.chunks.iter().map(|chunk| chunk.data.len()).sum::<usize>();
                     chunks.extend(batch.chunks);
@@ -88,7 +99,7 @@ async fn run(label: String, mut sink: Box<dyn Sink>, mut inbox: mpsc::Receiver<M
             warn!("the {label} stream failed and is given up");
             return;
         };
-        sink = back;
+        sink = successor.unwrap_or(back);
         let good = result.is_ok();
         match (result, failing) {
             (Err(error), false) => {

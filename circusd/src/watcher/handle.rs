@@ -1,11 +1,13 @@
 //! The handle on a watcher: typed requests to its task.
 
+use super::setting::SettingError;
 use super::vocabulary::{Changes, Status};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use protocol::signal::Signal;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait for a watcher.
@@ -15,6 +17,17 @@ pub(super) const QUEUE: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the watcher is gone, circusd is shutting down")]
 pub struct WatcherGone;
+
+/// Options could not be changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetError {
+    /// A value.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The task has ended.
+    #[error(transparent)]
+    Gone(#[from] WatcherGone),
+}
 
 /// A signal could not be sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,11 +89,54 @@ pub enum Operation {
     Restart,
     /// Change the number of processes by this much.
     Resize(i64),
+    /// Replace every process.
+    Reload {
+        /// New ones before the old ones go; otherwise a restart.
+        graceful: bool,
+        /// One after the other.
+        sequential: bool,
+    },
 }
 
+/// How `kill` asks processes to end. What is not given is the watcher's own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct KillOrder {
+    /// Only this process.
+    pub pid: Option<i32>,
+    /// The signal that asks.
+    pub signal: Option<Signal>,
+    /// Time until SIGKILL.
+    pub grace: Option<Duration>,
+}
+
+/// An operation that has begun: told when it has ended, with the changes and the number of processes wanted.
+pub type Ended = oneshot::Receiver<(Changes, u32)>;
+
 pub(super) enum Message {
-    Operate { operation: Operation, permit: Option<Permit>, reply: oneshot::Sender<(Changes, u32)> },
-    Signal { signal: Signal, scope: SignalScope, reply: oneshot::Sender<Result<(), SignalError>> },
+    Set {
+        options: Map<String, Value>,
+        permit: Permit,
+        reply: oneshot::Sender<Result<Ended, SettingError>>,
+    },
+    Kill {
+        order: KillOrder,
+        reply: oneshot::Sender<()>,
+    },
+    Retire {
+        nostop: bool,
+        permit: Permit,
+        reply: oneshot::Sender<()>,
+    },
+    Operate {
+        operation: Operation,
+        permit: Option<Permit>,
+        reply: oneshot::Sender<(Changes, u32)>,
+    },
+    Signal {
+        signal: Signal,
+        scope: SignalScope,
+        reply: oneshot::Sender<Result<(), SignalError>>,
+    },
     Inspect(oneshot::Sender<Snapshot>),
     Options(oneshot::Sender<Map<String, Value>>),
     Detach(oneshot::Sender<()>),
@@ -130,7 +186,7 @@ impl WatcherHandle {
         &self,
         operation: Operation,
         permit: Option<Permit>,
-    ) -> Result<oneshot::Receiver<(Changes, u32)>, WatcherGone> {
+    ) -> Result<Ended, WatcherGone> {
         let (reply, done) = oneshot::channel();
         self.send(Message::Operate { operation, permit, reply }).await?;
         Ok(done)
@@ -146,6 +202,47 @@ impl WatcherHandle {
         permit: Option<Permit>,
     ) -> Result<(Changes, u32), WatcherGone> {
         self.begin(operation, permit).await?.await.map_err(|_| WatcherGone)
+    }
+
+    /// Changes options. All of them hold when this returns; the receiver is told when the processes have
+    /// them, too.
+    ///
+    /// # Errors
+    /// [`SetError`]: an option cannot be used and none was changed, or the watcher is gone.
+    pub async fn set(
+        &self,
+        options: Map<String, Value>,
+        permit: Permit,
+    ) -> Result<Ended, SetError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Set { options, permit, reply }).await?;
+        Ok(answer.await.map_err(|_| WatcherGone)??)
+    }
+
+    /// Asks processes to end and insists after a while; they are replaced. The receiver is told when they
+    /// have ended.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn kill(&self, order: KillOrder) -> Result<oneshot::Receiver<()>, WatcherGone> {
+        let (reply, done) = oneshot::channel();
+        self.send(Message::Kill { order, reply }).await?;
+        Ok(done)
+    }
+
+    /// Ends the watcher after it was taken out of the registry. The receiver is told when its processes
+    /// have ended, or at once when they are to go on.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn retire(
+        &self,
+        nostop: bool,
+        permit: Permit,
+    ) -> Result<oneshot::Receiver<()>, WatcherGone> {
+        let (reply, done) = oneshot::channel();
+        self.send(Message::Retire { nostop, permit, reply }).await?;
+        Ok(done)
     }
 
     /// Sends a signal to processes.

@@ -16,9 +16,12 @@ use nix::errno::Errno;
 use papa_kernel::child::{
     ChildSpec, Credentials, Exit, Input, Output, PidFd, SpawnError, resource_by_name, spawn,
 };
+use papa_kernel::socket::BindError;
 use protocol::papa::{Argument, OutputMode, ProcessSpec};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::task;
@@ -37,6 +40,9 @@ pub enum LaunchError {
     /// The kernel refused or does not answer.
     #[error(transparent)]
     Papa(#[from] PapaError),
+    /// A socket of its own.
+    #[error(transparent)]
+    Socket(#[from] BindError),
     /// An option has no meaning here.
     #[error("{0}")]
     Option(String),
@@ -51,15 +57,13 @@ impl LaunchError {
         match self {
             Self::Spawn(error) => is_shortage(error),
             Self::Papa(error) => error.is_transient(),
-            Self::Plan(_) | Self::Option(_) | Self::ShuttingDown => false,
+            Self::Plan(_) | Self::Socket(_) | Self::Option(_) | Self::ShuttingDown => false,
         }
     }
 }
 
 /// Starts the processes of one watcher.
 pub struct Launcher {
-    /// The watcher's section.
-    pub config: Arc<WatcherConfig>,
     /// circusd's own environment.
     pub environment: Arc<Vec<(String, String)>>,
     /// The managed sockets.
@@ -152,58 +156,89 @@ impl Launcher {
     ///
     /// # Errors
     /// [`LaunchError`] says what was wrong with the command, its settings or the system.
-    pub async fn launch(&self, wid: Wid) -> Result<Launched, LaunchError> {
-        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        let context = SpawnContext {
-            environment: &self.environment,
-            sockets: &self.sockets.references(self.config.use_papa),
-            cwd: &cwd,
-        };
-        let plan = plan(&self.config, wid.0, &context)?;
-        for warning in &plan.warnings {
-            warn!("process '{}': {warning}", self.config.name);
+    pub async fn launch(
+        &self,
+        config: Arc<WatcherConfig>,
+        wid: Wid,
+    ) -> Result<Launched, LaunchError> {
+        let mut references = self.sockets.references(config.use_papa);
+        let mut spawn_plan = self.plan(&config, wid, &references)?;
+        // A socket with so_reuseport is a new one for each process. Ours close when it has been started.
+        let own = self.sockets.fresh(&spawn_plan.sockets_used)?;
+        if !own.is_empty() {
+            for (name, socket) in &own {
+                references.insert(name.clone(), socket.as_raw_fd().to_string());
+            }
+            spawn_plan = self.plan(&config, wid, &references)?;
+        }
+        for warning in &spawn_plan.warnings {
+            warn!("process '{}': {warning}", config.name);
         }
         match &self.kernel {
             Some(kernel) => {
-                let spec = self.hosted_spec(wid, plan)?;
+                let spec = hosted_spec(&config, wid, spawn_plan);
                 let process = hosted::make(kernel, &spec).await?;
                 Ok(Launched::Hosted { wid, process })
             }
-            None => self.launch_child(wid, plan).await,
+            None => self.launch_child(config, wid, spawn_plan, own).await,
         }
     }
 
+    /// The sockets that a demand for this watcher comes in on: those its command names, or all.
+    pub fn demand_sockets(&self, config: &WatcherConfig) -> Vec<OwnedFd> {
+        let references = self.sockets.references(config.use_papa);
+        let used = self.plan(config, Wid(1), &references).map(|plan| plan.sockets_used);
+        self.sockets.copies(&used.unwrap_or_default())
+    }
+
+    fn plan(
+        &self,
+        config: &WatcherConfig,
+        wid: Wid,
+        references: &BTreeMap<String, String>,
+    ) -> Result<SpawnPlan, SpawnPlanError> {
+        let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let context =
+            SpawnContext { environment: &self.environment, sockets: references, cwd: &cwd };
+        plan(config, wid.0, &context)
+    }
+
     /// The fork, the exec and the look-up of users can take their time, so they run beside the loop.
-    async fn launch_child(&self, wid: Wid, plan: SpawnPlan) -> Result<Launched, LaunchError> {
-        let config = Arc::clone(&self.config);
+    async fn launch_child(
+        &self,
+        config: Arc<WatcherConfig>,
+        wid: Wid,
+        plan: SpawnPlan,
+        own: BTreeMap<String, OwnedFd>,
+    ) -> Result<Launched, LaunchError> {
         let sockets = Arc::clone(&self.sockets);
         let work = task::spawn_blocking(move || {
-            let spec = child_spec(&config, &sockets, plan)?;
+            let mut spec = child_spec(&config, &sockets, plan)?;
+            spec.keep_fds.extend(own.values().map(AsRawFd::as_raw_fd));
             Ok::<_, LaunchError>(spawn(&spec)?)
         });
         let child = work.await.map_err(|_| LaunchError::ShuttingDown)??;
         Ok(Launched::Direct { wid, child: Child::new(child), started: epoch_seconds() })
     }
+}
 
-    fn hosted_spec(&self, wid: Wid, plan: SpawnPlan) -> Result<ProcessSpec, LaunchError> {
-        let config = &self.config;
-        let mut rlimits = Vec::new();
-        for (name, limit) in &plan.rlimits {
-            rlimits.push((name.clone(), limit.and_then(|value| u64::try_from(value).ok())));
-        }
-        let output = |closed| if closed { OutputMode::Null } else { OutputMode::Pipe };
-        Ok(ProcessSpec {
-            name: hosted::process_name(&config.name, wid),
-            argv: plan.argv.into_iter().map(Argument::from).collect(),
-            env: pairs(plan.env),
-            working_dir: Some(plan.working_dir.into_os_string().into_encoded_bytes()),
-            uid: plan.uid,
-            gid: plan.gid,
-            rlimits,
-            stdout: output(config.close_child_stdout),
-            stderr: output(config.close_child_stderr),
-            ..ProcessSpec::default()
-        })
+fn hosted_spec(config: &WatcherConfig, wid: Wid, plan: SpawnPlan) -> ProcessSpec {
+    let mut rlimits = Vec::new();
+    for (name, limit) in &plan.rlimits {
+        rlimits.push((name.clone(), limit.and_then(|value| u64::try_from(value).ok())));
+    }
+    let output = |closed| if closed { OutputMode::Null } else { OutputMode::Pipe };
+    ProcessSpec {
+        name: hosted::process_name(&config.name, wid),
+        argv: plan.argv.into_iter().map(Argument::from).collect(),
+        env: pairs(plan.env),
+        working_dir: Some(plan.working_dir.into_os_string().into_encoded_bytes()),
+        uid: plan.uid,
+        gid: plan.gid,
+        rlimits,
+        stdout: output(config.close_child_stdout),
+        stderr: output(config.close_child_stderr),
+        ..ProcessSpec::default()
     }
 }
 

@@ -1,9 +1,11 @@
 //! Watchers: each keeps a number of processes of one command alive.
 
+pub mod demand;
 pub mod handle;
 pub mod launch;
 pub mod options;
 pub mod pacing;
+pub mod setting;
 pub mod signalling;
 pub mod state;
 pub mod task;

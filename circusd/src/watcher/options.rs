@@ -18,7 +18,9 @@ pub fn of(
     let mut add = |key: &str, value: Value| {
         options.insert(key.to_owned(), value);
     };
-    add("args", json!(config.args));
+    // A watcher from a file has empty texts where one made by `add` has null.
+    let added = config.written.is_empty();
+    add("args", if added && config.args.is_empty() { Value::Null } else { json!(config.args) });
     add("close_child_stderr", json!(config.close_child_stderr));
     add("close_child_stdin", json!(config.close_child_stdin));
     add("close_child_stdout", json!(config.close_child_stdout));
@@ -26,7 +28,7 @@ pub fn of(
     add("copy_env", json!(config.copy_env));
     // An environment that cannot be had is said at every start; here the file's own is shown.
     let env = variables(config, environment).unwrap_or_else(|_| config.env.clone());
-    add("env", json!(env));
+    add("env", if added && env.is_empty() { Value::Null } else { json!(env) });
     add("executable", Value::Null);
     add("gid", id(config.gid.as_deref()));
     add("graceful_timeout", json!(config.graceful_timeout));
@@ -41,8 +43,8 @@ pub fn of(
     add("shell", json!(config.shell));
     add("shell_args", json!(config.shell_args));
     add("singleton", json!(config.singleton));
-    add("stderr_stream_conf", stream(&config.stderr_stream));
-    add("stdout_stream_conf", stream(&config.stdout_stream));
+    add("stderr_stream_conf", stream(&config.stderr_stream, added));
+    add("stdout_stream_conf", stream(&config.stdout_stream, added));
     add("stop_children", json!(config.stop_children));
     add("stop_signal", json!(config.stop_signal.number()));
     add("uid", id(config.uid.as_deref()));
@@ -79,7 +81,10 @@ fn warmup(seconds: f64) -> Value {
     }
 }
 
-fn stream(options: &IndexMap<String, String>) -> Value {
+fn stream(options: &IndexMap<String, String>, added: bool) -> Value {
+    if added && options.is_empty() {
+        return Value::Null;
+    }
     let shown: Map<String, Value> = options
         .iter()
         .filter(|(key, _)| key.as_str() != "class")

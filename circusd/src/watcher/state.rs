@@ -14,13 +14,13 @@
 
 use super::vocabulary::{Action, Changes, Input, Rules, Status, Token};
 use super::wid::{Wid, lowest_free};
-use super::worker::{Fate, Slot, Stopping, Worker};
+use super::worker::{Fate, Slot, Worker};
 use protocol::circus::event::EventKind;
-use protocol::signal::Signal;
 use renewal::Renewing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+mod ending;
 mod renewal;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -269,44 +269,12 @@ impl State {
             return;
         }
         self.status = Status::Stopping;
-        let wids: Vec<Wid> = self.workers.keys().copied().collect();
-        for wid in wids {
+        // Those that were dismissed with a successor in view get none any more.
+        for stopping in self.workers.values_mut().filter_map(|worker| worker.stopping.as_mut()) {
+            stopping.fate = Fate::Dismissed;
+        }
+        for wid in self.oldest_first() {
             self.ask_to_end(now, wid, Fate::Dismissed, actions);
-        }
-    }
-
-    fn ask_to_end(&mut self, now: Instant, wid: Wid, fate: Fate, actions: &mut Vec<Action>) {
-        let how = (self.rules.stop_signal, self.rules.graceful_timeout);
-        self.ask(now, wid, how, fate, actions);
-    }
-
-    /// The first word counts: a process that has been asked already keeps its deadline.
-    fn ask(
-        &mut self,
-        now: Instant,
-        wid: Wid,
-        (signal, grace): (Signal, Duration),
-        fate: Fate,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(worker) = self.workers.get_mut(&wid) else { return };
-        if let Some(stopping) = &mut worker.stopping {
-            if fate == Fate::Dismissed {
-                stopping.fate = fate;
-            }
-            return;
-        }
-        worker.stopping = Some(Stopping { kill_at: now + grace, killed: false, fate });
-        actions.push(Action::Signal(wid, signal));
-        actions.push(Action::Publish(EventKind::Kill { pid: worker.pid }));
-    }
-
-    fn hurry(&mut self, now: Instant) {
-        self.rules.graceful_timeout = Duration::ZERO;
-        for worker in self.workers.values_mut() {
-            if let Some(stopping) = &mut worker.stopping {
-                stopping.kill_at = stopping.kill_at.min(now);
-            }
         }
     }
 
@@ -378,17 +346,6 @@ impl State {
         }
     }
 
-    fn kill_overdue(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        for (wid, worker) in &mut self.workers {
-            let Some(stopping) = &mut worker.stopping else { continue };
-            if !stopping.killed && stopping.kill_at <= now {
-                stopping.killed = true;
-                actions.push(Action::Escalate(*wid));
-                actions.push(Action::Publish(EventKind::Kill { pid: worker.pid }));
-            }
-        }
-    }
-
     fn settle_stopping(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if !self.workers.is_empty() || self.spawning.is_some() {
             return;
@@ -443,18 +400,6 @@ impl State {
         self.become_active(now, actions);
     }
 
-    fn retire_expired(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if self.status != Status::Active {
-            return;
-        }
-        for wid in self.oldest_first() {
-            let expires = self.workers.get(&wid).and_then(|worker| worker.expires);
-            if expires.is_some_and(|at| at <= now) {
-                self.ask_to_end(now, wid, Fate::Renewed, actions);
-            }
-        }
-    }
-
     fn become_active(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let nothing_left = self.workers.is_empty();
         if self.status == Status::Starting {
@@ -474,23 +419,6 @@ impl State {
         if self.workers.values().all(|worker| worker.stopping.is_none()) {
             self.finish_job(actions);
         }
-    }
-
-    /// More processes than wanted: the oldest go.
-    fn stop_surplus(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let surplus = self.filled().saturating_sub(self.desired);
-        let mut count = usize::try_from(surplus).unwrap_or(usize::MAX);
-        // Those that are ending anyway need no successor, which costs nothing.
-        for stopping in self.workers.values_mut().filter_map(|worker| worker.stopping.as_mut()) {
-            if count > 0 && stopping.fate != Fate::Dismissed {
-                stopping.fate = Fate::Dismissed;
-                count -= 1;
-            }
-        }
-        for wid in self.oldest_first().into_iter().take(count) {
-            self.ask_to_end(now, wid, Fate::Dismissed, actions);
-        }
-        self.kill_overdue(now, actions);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::super::vocabulary::Renewal;
 use super::*;
 use proptest::prelude::*;
+use protocol::signal::Signal;
 
 fn rules() -> Rules {
     Rules {

@@ -3,12 +3,13 @@
 //! Owns the watcher's processes and streams. It never waits for a process, a file or another watcher: what
 //! takes time runs beside it and comes back as an input.
 
+use super::demand::Demand;
 use super::handle::{Identity, Message, Operation, ProcessView, QUEUE, Snapshot, WatcherHandle};
 use super::launch::{LaunchError, Launched, Launcher};
 use super::options;
 use super::signalling;
 use super::state::State;
-use super::vocabulary::{Action, Changes, Input, Rules, Token};
+use super::vocabulary::{Action, Changes, Input, Renewal, Rules, Status, Token};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
@@ -19,7 +20,7 @@ use crate::process::info;
 use papa_kernel::child::PidFd;
 use protocol::circus::event::EventKind;
 use protocol::signal::Signal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +28,8 @@ use tokio::task::{self, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+mod change;
 
 /// Longer than any daemon runs: ten years.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -53,6 +56,12 @@ struct Worker {
     pidfd: Option<Arc<PidFd>>,
 }
 
+/// Somebody who waits until these slots are empty.
+struct Dying {
+    wids: BTreeSet<Wid>,
+    reply: oneshot::Sender<()>,
+}
+
 struct Pending {
     reply: oneshot::Sender<(Changes, u32)>,
     /// Dropped with the reply, which lets the next operation in.
@@ -62,6 +71,7 @@ struct Pending {
 struct Task {
     identity: Arc<Identity>,
     config: Arc<WatcherConfig>,
+    check_delay: Duration,
     state: State,
     launcher: Arc<Launcher>,
     outputs: Outputs,
@@ -72,6 +82,10 @@ struct Task {
     pending: BTreeMap<Token, Pending>,
     next_token: u64,
     detach: CancellationToken,
+    dying: Vec<Dying>,
+    demand: Demand,
+    /// An on-demand watcher reacts to connections. It does not after `stop`, until it is started again.
+    armed: bool,
 }
 
 /// Starts the task of a watcher that is stopped, except for adopted processes.
@@ -92,6 +106,7 @@ pub fn start(parts: Parts) -> WatcherHandle {
     let mut task = Task {
         identity,
         config,
+        check_delay: parts.check_delay,
         state,
         launcher: Arc::new(parts.launcher),
         outputs: parts.outputs,
@@ -102,6 +117,9 @@ pub fn start(parts: Parts) -> WatcherHandle {
         pending: BTreeMap::new(),
         next_token: 0,
         detach: CancellationToken::new(),
+        dying: Vec::new(),
+        demand: Demand::default(),
+        armed: false,
     };
     for process in parts.adopted {
         task.adopt(process);
@@ -144,6 +162,10 @@ impl Task {
                         self.detach(reply).await;
                         return;
                     }
+                    Some(Message::Retire { nostop, permit, reply }) => {
+                        self.retire(nostop, permit, reply).await;
+                        return;
+                    }
                     Some(message) => self.receive(message),
                     // Every handle is gone: circusd is ending.
                     None => return,
@@ -163,6 +185,7 @@ impl Task {
                     }
                 },
                 () = sleep_until(deadline), if deadline.is_some() => Some(Input::Tick),
+                () = self.demand.wait(), if self.waits_for_demand() => Some(Input::Demand),
             };
             if let Some(input) = input {
                 self.feed(input);
@@ -173,12 +196,26 @@ impl Task {
     fn receive(&mut self, message: Message) -> Option<Input> {
         match message {
             Message::Operate { operation, permit, reply } => {
-                self.next_token += 1;
-                let token = Token(self.next_token);
-                self.pending.insert(token, Pending { reply, permit });
+                let token = self.expect(permit, reply);
                 Some(match operation {
-                    Operation::Start => Input::Start(token),
-                    Operation::Stop => Input::Stop(token),
+                    Operation::Start => {
+                        self.arm();
+                        Input::Start(token)
+                    }
+                    Operation::Stop => {
+                        self.armed = false;
+                        Input::Stop(token)
+                    }
+                    Operation::Reload { graceful: false, .. } => Input::Restart(token),
+                    Operation::Reload { .. } if self.reloads_by_signal() => {
+                        let kept = self.hang_up();
+                        self.answer(token, Changes { kept, ..Changes::default() });
+                        return None;
+                    }
+                    Operation::Reload { sequential: true, .. } => {
+                        Input::Reload(token, Renewal::OneByOne)
+                    }
+                    Operation::Reload { .. } => Input::Reload(token, Renewal::Overlap),
                     Operation::Restart => Input::Restart(token),
                     Operation::Resize(change) => {
                         let desired = i64::from(self.state.desired()).saturating_add(change).max(0);
@@ -209,9 +246,62 @@ impl Task {
                 ));
                 None
             }
+            Message::Set { options, permit, reply } => {
+                // The asker may have gone.
+                let _ = reply.send(self.set(&options, permit));
+                None
+            }
+            Message::Kill { order, reply } => {
+                self.kill(order, reply);
+                None
+            }
             Message::Hurry => Some(Input::Hurry),
-            Message::Detach(_) => None,
+            Message::Detach(_) | Message::Retire { .. } => None,
         }
+    }
+
+    /// Notes who waits for an operation.
+    fn expect(&mut self, permit: Option<Permit>, reply: oneshot::Sender<(Changes, u32)>) -> Token {
+        self.next_token += 1;
+        let token = Token(self.next_token);
+        self.pending.insert(token, Pending { reply, permit });
+        token
+    }
+
+    fn answer(&mut self, token: Token, changes: Changes) {
+        let Some(pending) = self.pending.remove(&token) else { return };
+        drop(pending.permit);
+        // Nobody waits when the command was not a waiting one.
+        let _ = pending.reply.send((changes, self.state.desired()));
+    }
+
+    fn arm(&mut self) {
+        if self.config.on_demand && !self.armed {
+            self.demand = Demand::on(self.launcher.demand_sockets(&self.config));
+            self.armed = true;
+        }
+    }
+
+    fn waits_for_demand(&self) -> bool {
+        self.armed && self.state.status() == Status::Stopped
+    }
+
+    fn reloads_by_signal(&self) -> bool {
+        self.config.send_hup && self.state.status() == Status::Active
+    }
+
+    /// Sends SIGHUP to every process and returns their pids, in ascending order.
+    fn hang_up(&mut self) -> Vec<i32> {
+        let mut pids = Vec::new();
+        for (wid, _) in self.state.processes() {
+            if let Some((pid, pidfd)) = self.target(wid) {
+                self.signal_all(pid, &pidfd, &[], Signal::HUP);
+                pids.push(pid);
+            }
+        }
+        pids.sort_unstable();
+        self.publish(EventKind::Reload);
+        pids
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -265,6 +355,13 @@ impl Task {
 
     fn ended(&mut self, wid: Wid, end: End) -> Option<Input> {
         self.workers.remove(&wid);
+        for dying in &mut self.dying {
+            dying.wids.remove(&wid);
+        }
+        for dead in self.dying.extract_if(.., |dying| dying.wids.is_empty()) {
+            // The asker may have gone.
+            let _ = dead.reply.send(());
+        }
         match end {
             End::Exited(exit_code) => Some(Input::Exited { wid, exit_code }),
             End::Detached => None,
@@ -275,19 +372,13 @@ impl Task {
         for action in self.state.step(Instant::now(), input) {
             match action {
                 Action::Spawn(wid) => {
-                    let launcher = Arc::clone(&self.launcher);
-                    self.launches.spawn(async move { (wid, launcher.launch(wid).await) });
+                    let (launcher, config) = (Arc::clone(&self.launcher), Arc::clone(&self.config));
+                    self.launches.spawn(async move { (wid, launcher.launch(config, wid).await) });
                 }
                 Action::Signal(wid, signal) => self.ask_to_end(wid, signal),
                 Action::Escalate(wid) => self.kill_tree(wid),
                 Action::Publish(kind) => self.publish(kind),
-                Action::Done(token, changes) => {
-                    if let Some(pending) = self.pending.remove(&token) {
-                        drop(pending.permit);
-                        // Nobody waits when the command was not a waiting one.
-                        let _ = pending.reply.send((changes, self.state.desired()));
-                    }
-                }
+                Action::Done(token, changes) => self.answer(token, changes),
                 Action::CloseStreams => self.close_streams(),
             }
         }

@@ -4,6 +4,7 @@
 //! internal error of its own, this gives errno 3 and a sentence.
 
 use super::errno::Errno;
+use super::properties::{Properties, invalid};
 use super::request::Request;
 use super::response::Failure;
 use crate::signal::Signal;
@@ -68,6 +69,23 @@ pub struct SignalTarget {
     pub recursive: bool,
 }
 
+/// What `add` is asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AddWatcher {
+    /// The name of the new watcher.
+    pub name: String,
+    /// Its command.
+    pub cmd: String,
+    /// More words of the command.
+    pub args: Option<String>,
+    /// Its options, checked.
+    pub options: Map<String, Value>,
+    /// Start it.
+    pub start: bool,
+    /// Answer when it has started.
+    pub waiting: bool,
+}
+
 /// A checked command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
@@ -109,6 +127,52 @@ pub enum Command {
         /// Answer when it is done.
         waiting: bool,
     },
+    /// Replace the processes of one watcher or of all.
+    Reload {
+        /// The watcher; all without.
+        name: Option<String>,
+        /// New processes before the old ones go; otherwise the same as a restart.
+        graceful: bool,
+        /// One process after the other.
+        sequential: bool,
+        /// Answer when it is done.
+        waiting: bool,
+    },
+    /// Ask processes to end, and insist after a while.
+    Kill {
+        /// The watcher.
+        name: String,
+        /// Only this process.
+        pid: Option<i32>,
+        /// Instead of the watcher's stop signal.
+        signal: Option<Signal>,
+        /// Instead of the watcher's own, in seconds.
+        graceful_timeout: Option<f64>,
+        /// Answer when they have ended.
+        waiting: bool,
+    },
+    /// Make a watcher.
+    Add(Box<AddWatcher>),
+    /// Remove a watcher.
+    Rm {
+        /// The watcher.
+        name: String,
+        /// Leave its processes running.
+        nostop: bool,
+        /// Answer when they have ended.
+        waiting: bool,
+    },
+    /// Change options of a watcher.
+    Set {
+        /// The watcher.
+        name: String,
+        /// The options, checked.
+        options: Map<String, Value>,
+        /// Answer when the resulting reload has ended.
+        waiting: bool,
+    },
+    /// The interactive Python of the original, which there is none of here.
+    Ipython,
     /// Send a signal.
     Signal {
         /// The signal.
@@ -163,6 +227,25 @@ impl Command {
             "restart" => {
                 Self::Restart { selection: properties.selection()?, waiting: properties.waiting() }
             }
+            "reload" => Self::Reload {
+                name: properties.optional_name()?,
+                graceful: properties.flag_or("graceful", true),
+                sequential: properties.flag("sequential"),
+                waiting: properties.waiting(),
+            },
+            "kill" => properties.kill()?,
+            "add" => Self::Add(Box::new(properties.add()?)),
+            "rm" => Self::Rm {
+                name: properties.name()?,
+                nostop: properties.flag("nostop"),
+                waiting: properties.waiting(),
+            },
+            "set" => Self::Set {
+                name: properties.name()?,
+                options: properties.options(true)?,
+                waiting: properties.waiting(),
+            },
+            "ipython" => Self::Ipython,
             "signal" => properties.signal()?,
             "stats" => Self::Stats(properties.stats()?),
             "dstats" => Self::DStats,
@@ -179,144 +262,6 @@ impl Command {
         };
         Ok(command)
     }
-}
-
-struct Properties<'a>(&'a Map<String, Value>);
-
-impl Properties<'_> {
-    fn required(&self, key: &str) -> Result<&Value, Failure> {
-        self.0.get(key).ok_or_else(|| Failure::missing(key))
-    }
-
-    fn name(&self) -> Result<String, Failure> {
-        text("name", self.required("name")?)
-    }
-
-    fn optional_name(&self) -> Result<Option<String>, Failure> {
-        match self.0.get("name") {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => text("name", value).map(Some),
-        }
-    }
-
-    /// Any value that Python counts as true.
-    fn flag(&self, key: &str) -> bool {
-        match self.0.get(key) {
-            None | Some(Value::Null) => false,
-            Some(Value::Bool(value)) => *value,
-            Some(Value::Number(number)) => number.as_f64() != Some(0.0),
-            Some(Value::String(text)) => !text.is_empty(),
-            Some(Value::Array(items)) => !items.is_empty(),
-            Some(Value::Object(keys)) => !keys.is_empty(),
-        }
-    }
-
-    fn waiting(&self) -> bool {
-        self.flag("waiting")
-    }
-
-    fn selection(&self) -> Result<Selection, Failure> {
-        let Some(name) = self.optional_name()? else { return Ok(Selection::All) };
-        let method = match self.0.get("match") {
-            None | Some(Value::Null) => MatchMethod::default(),
-            Some(Value::String(method)) => match method.as_str() {
-                "simple" => MatchMethod::Simple,
-                "glob" => MatchMethod::Glob,
-                "regex" => MatchMethod::Regex,
-                other => return Err(invalid(format!("unknown match method {other}"))),
-            },
-            Some(other) => return Err(invalid(format!("unknown match method {other}"))),
-        };
-        Ok(Selection::Named { name, method })
-    }
-
-    fn resize(&self, sign: i64) -> Result<Command, Failure> {
-        let name = self.name()?;
-        let nb = match self.0.get("nb") {
-            None | Some(Value::Null) => 1,
-            Some(value) => value.as_i64().ok_or_else(|| invalid("'nb' isn't an integer"))?,
-        };
-        Ok(Command::Resize { name, change: nb.saturating_mul(sign), waiting: self.waiting() })
-    }
-
-    fn signal(&self) -> Result<Command, Failure> {
-        self.required("name")?;
-        let signal = signal(self.required("signum")?)?;
-        let target = SignalTarget {
-            name: self.name()?,
-            pid: self.pid("pid")?,
-            // The documentation and the plugins call it `child_pid`, the code of the original `childpid`.
-            child: match self.pid("childpid")? {
-                None => self.pid("child_pid")?,
-                child => child,
-            },
-            children: self.flag("children"),
-            recursive: self.flag("recursive"),
-        };
-        if target.child.is_some() && target.pid.is_none() {
-            return Err(invalid("cannot specify childpid without pid"));
-        }
-        Ok(Command::Signal { signal, target })
-    }
-
-    fn pid(&self, key: &str) -> Result<Option<i32>, Failure> {
-        let wrong = || invalid(format!("'{key}' isn't a process id"));
-        match self.0.get(key) {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => pid(value).map(Some).ok_or_else(wrong),
-        }
-    }
-
-    fn stats(&self) -> Result<StatsTarget, Failure> {
-        let Some(name) = self.optional_name()? else { return Ok(StatsTarget::All) };
-        match self.0.get("process") {
-            None | Some(Value::Null) => Ok(StatsTarget::Watcher(name)),
-            Some(given) => {
-                let pid = pid(given).ok_or_else(|| invalid("'process' isn't a process id"))?;
-                Ok(StatsTarget::Process { name, pid, given: given.clone() })
-            }
-        }
-    }
-
-    fn keys(&self) -> Result<Vec<String>, Failure> {
-        let wrong = || invalid("'keys' isn't a list of strings");
-        let keys = self.required("keys")?.as_array().ok_or_else(wrong)?;
-        keys.iter().map(|key| key.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
-    }
-
-    fn global_option(&self) -> Result<Option<String>, Failure> {
-        match self.0.get("option") {
-            None | Some(Value::Null) => Ok(None),
-            Some(value) => Ok(Some(text("option", value)?).filter(|option| !option.is_empty())),
-        }
-    }
-}
-
-fn invalid(reason: impl Into<String>) -> Failure {
-    Failure::new(Errno::Message, reason)
-}
-
-fn text(key: &str, value: &Value) -> Result<String, Failure> {
-    value.as_str().map(str::to_owned).ok_or_else(|| invalid(format!("'{key}' isn't a string")))
-}
-
-/// A pid as a number or as digits.
-fn pid(value: &Value) -> Option<i32> {
-    let number = match value {
-        Value::Number(number) => number.as_i64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    i32::try_from(number).ok().filter(|pid| *pid > 0)
-}
-
-fn signal(value: &Value) -> Result<Signal, Failure> {
-    let signal = match value {
-        Value::Number(number) => number.as_i64().and_then(Signal::from_number),
-        Value::String(text) => Signal::parse(text).ok(),
-        _ => None,
-    };
-    signal.ok_or_else(|| invalid("signal invalid"))
 }
 
 /// A text as Python's `repr` shows it, which clients see in some reasons.

@@ -3,5 +3,7 @@
 pub mod command;
 pub mod errno;
 pub mod event;
+pub mod option;
+mod properties;
 pub mod request;
 pub mod response;

@@ -1,0 +1,127 @@
+//! Commands that change what there is: `add`, `rm` and `set`.
+
+use super::dispatch::gone;
+use super::operate::refused;
+use crate::arbiter::handle::{AddError, ArbiterHandle, Roster};
+use crate::config::model::WatcherConfig;
+use crate::watcher::handle::{Operation, SetError, WatcherGone};
+use crate::watcher::setting;
+use papa_kernel::child::Credentials;
+use protocol::circus::command::AddWatcher;
+use protocol::circus::errno::Errno;
+use protocol::circus::response::{Failure, Outcome};
+use serde_json::{Map, Value, json};
+use tokio::task;
+
+/// `add`: a new watcher, started if asked for.
+///
+/// # Errors
+/// It exists, cannot be made, or the owner of the endpoint does not allow it.
+pub async fn add(arbiter: &ArbiterHandle, roster: &Roster, wanted: AddWatcher) -> Outcome {
+    check_owner(roster, &wanted.options)?;
+    if roster.find(&wanted.name).is_some() {
+        return Err(cannot(&AddError::Exists(wanted.name)));
+    }
+    let mut config = WatcherConfig::new(wanted.name, &wanted.cmd);
+    config.args = wanted.args.unwrap_or_default();
+    setting::apply(&mut config, &wanted.options).map_err(|error| cannot(&error))?;
+    check_user(&config).await?;
+    let watcher = arbiter.add(config).await.map_err(|error| match error {
+        AddError::Busy(busy) => Failure::conflict(busy.0),
+        other => cannot(&other),
+    })?;
+    let mut reply = Map::new();
+    if wanted.start {
+        let started = arbiter.one(watcher, Operation::Start, "watcher_start").await;
+        let started = started.map_err(refused)?;
+        if wanted.waiting {
+            let (changes, _) = started.await.map_err(|_| gone(WatcherGone))?;
+            reply.insert("started".into(), json!(changes.started));
+            reply.insert("kept".into(), json!(changes.kept));
+        }
+    }
+    Ok(reply)
+}
+
+/// `rm`: the watcher is gone at once; its processes are stopped unless they are to go on.
+///
+/// # Errors
+/// No such watcher, or another operation is in the way.
+pub async fn rm(
+    arbiter: &ArbiterHandle,
+    roster: &Roster,
+    name: &str,
+    nostop: bool,
+    waiting: bool,
+) -> Outcome {
+    let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+    let ended = arbiter.remove(watcher.clone(), nostop).await.map_err(refused)?;
+    if waiting {
+        // A dropped sender means that the watcher has ended.
+        let _ = ended.await;
+    }
+    Ok(Map::new())
+}
+
+/// `set`: all options or none, then whatever they call for.
+///
+/// # Errors
+/// No such watcher, another operation is in the way, or an option cannot be used.
+pub async fn set(
+    arbiter: &ArbiterHandle,
+    roster: &Roster,
+    name: &str,
+    options: Map<String, Value>,
+    waiting: bool,
+) -> Outcome {
+    let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+    let mut probe = WatcherConfig::new(String::new(), "");
+    // Only users and groups are of interest here; the rest is checked where the configuration is.
+    for key in ["uid", "gid"] {
+        let Some(value) = options.get(key) else { continue };
+        let only = Map::from_iter([(key.to_owned(), value.clone())]);
+        setting::apply(&mut probe, &only).map_err(|error| cannot(&error))?;
+    }
+    check_user(&probe).await?;
+    let permit = arbiter.permit(watcher.clone(), "watcher_set_opt").await.map_err(refused)?;
+    let ended = watcher.set(options, permit).await.map_err(|error| match error {
+        SetError::Setting(error) => cannot(&error),
+        SetError::Gone(error) => gone(error),
+    })?;
+    if waiting {
+        ended.await.map_err(|_| gone(WatcherGone))?;
+    }
+    Ok(Map::new())
+}
+
+fn cannot(error: &dyn std::error::Error) -> Failure {
+    Failure::new(Errno::Command, error.to_string())
+}
+
+/// With `endpoint_owner` a watcher can only be added for that user, given in the same words.
+fn check_owner(roster: &Roster, options: &Map<String, Value>) -> Result<(), Failure> {
+    let circus = &roster.config.circus;
+    let owner = circus.endpoint_owner.as_deref().filter(|_| circus.endpoint.starts_with("ipc://"));
+    match owner {
+        Some(owner) if options.get("uid").and_then(Value::as_str) != Some(owner) => {
+            Err(Failure::new(Errno::Message, "uid does not match endpoint_owner"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks users and groups up now, so that a wrong name is the caller's error and not a failed spawn later.
+async fn check_user(config: &WatcherConfig) -> Result<(), Failure> {
+    let (uid, gid) = (config.uid.clone(), config.gid.clone());
+    if uid.is_none() && gid.is_none() {
+        return Ok(());
+    }
+    // The user database may be on the network.
+    let found =
+        task::spawn_blocking(move || Credentials::resolve(uid.as_deref(), gid.as_deref())).await;
+    match found {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(cannot(&error)),
+        Err(_) => Err(gone(WatcherGone)),
+    }
+}

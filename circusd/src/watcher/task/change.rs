@@ -1,0 +1,133 @@
+//! Changing a watcher while it lives: options, kills, and its end.
+
+use super::super::handle::{Ended, KillOrder};
+use super::super::setting::{self, SettingError};
+use super::super::vocabulary::{Changes, Input, Renewal, Status, Token};
+use super::super::wid::Wid;
+use super::{Dying, FOREVER, Task, rules, sleep_until};
+use crate::arbiter::gate::Permit;
+use crate::stream::sink::{self, Sink};
+use crate::stream::writer::Writer;
+use indexmap::IndexMap;
+use protocol::circus::event::EventKind;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::task;
+
+/// The destination of a changed stream. Its file is opened with the first output, beside the loop.
+fn changed_sink(
+    key: &'static str,
+    options: &IndexMap<String, String>,
+    changed: bool,
+) -> Result<Option<Box<dyn Sink>>, SettingError> {
+    if !changed {
+        return Ok(None);
+    }
+    let bad = |error: sink::StreamError| SettingError::Stream { key, reason: error.to_string() };
+    sink::from_options(options).map(Some).map_err(bad)
+}
+
+impl Task {
+    /// Changes options: all of them or none.
+    pub(super) fn set(
+        &mut self,
+        options: &Map<String, Value>,
+        permit: Permit,
+    ) -> Result<Ended, SettingError> {
+        let mut config = (*self.config).clone();
+        let effects = setting::apply(&mut config, options)?;
+        let stdout = changed_sink("stdout_stream", &config.stdout_stream, effects.stdout)?;
+        let stderr = changed_sink("stderr_stream", &config.stderr_stream, effects.stderr)?;
+        let fresh_stdout = self.use_sink(stdout, "stdout");
+        let fresh_stderr = self.use_sink(stderr, "stderr");
+        let desired = u32::try_from(config.numprocesses).unwrap_or(u32::MAX);
+        self.config = Arc::new(config);
+        self.feed(Input::Rules(rules(&self.config, self.check_delay)));
+        for _ in options {
+            self.publish(EventKind::Updated);
+        }
+        let (reply, ended) = oneshot::channel();
+        let token = self.expect(Some(permit), reply);
+        let reload = effects.reload || fresh_stdout || fresh_stderr;
+        let active = self.state.status() == Status::Active;
+        match (reload && active, effects.resize) {
+            (true, true) => {
+                // Nobody waits for the resize by itself.
+                self.feed(Input::Resize(Token(0), desired));
+                self.feed(Input::Reload(token, Renewal::Overlap));
+            }
+            (true, false) => self.feed(Input::Reload(token, Renewal::Overlap)),
+            (false, true) => self.feed(Input::Resize(token, desired)),
+            (false, false) => self.answer(token, Changes::default()),
+        }
+        Ok(ended)
+    }
+
+    /// Makes a changed stream effective. True when there was none before, so that running processes are
+    /// not connected to it.
+    fn use_sink(&mut self, sink: Option<Box<dyn Sink>>, name: &str) -> bool {
+        let Some(sink) = sink else { return false };
+        let slot = match name {
+            "stdout" => &mut self.outputs.stdout,
+            _ => &mut self.outputs.stderr,
+        };
+        if let Some(writer) = slot.clone() {
+            task::spawn(async move { writer.replace(sink).await });
+            return false;
+        }
+        *slot = Some(Writer::start(format!("{} ({name})", self.identity.name), sink));
+        true
+    }
+
+    pub(super) fn kill(&mut self, order: KillOrder, reply: oneshot::Sender<()>) {
+        let processes = self.state.processes().into_iter();
+        let chosen = processes.filter(|(_, pid)| order.pid.is_none_or(|only| only == *pid));
+        let wids: BTreeSet<Wid> = chosen.map(|(wid, _)| wid).collect();
+        let rules = self.state.rules();
+        let signal = order.signal.unwrap_or(rules.stop_signal);
+        let grace = order.grace.unwrap_or(rules.graceful_timeout).min(FOREVER);
+        if !wids.is_empty() {
+            self.dying.push(Dying { wids: wids.clone(), reply });
+        }
+        for wid in wids {
+            self.feed(Input::Kill { wid, signal, grace });
+        }
+    }
+
+    /// Ends this watcher: stops its processes, or leaves them alone but for collecting them.
+    pub(super) async fn retire(
+        &mut self,
+        nostop: bool,
+        permit: Permit,
+        reply: oneshot::Sender<()>,
+    ) {
+        self.armed = false;
+        self.publish(EventKind::Remove);
+        if nostop {
+            drop(permit);
+            let _ = reply.send(());
+            while self.ends.join_next().await.is_some() {}
+            return;
+        }
+        let (stopped, mut done) = oneshot::channel();
+        let token = self.expect(Some(permit), stopped);
+        self.feed(Input::Stop(token));
+        while matches!(done.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
+            let deadline = self.state.deadline();
+            let input = tokio::select! {
+                Some(Ok((wid, result))) = self.launches.join_next() => {
+                    Some(self.launched(wid, result))
+                }
+                Some(Ok((wid, end))) = self.ends.join_next() => self.ended(wid, end),
+                () = sleep_until(deadline), if deadline.is_some() => Some(Input::Tick),
+                else => break,
+            };
+            if let Some(input) = input {
+                self.feed(input);
+            }
+        }
+        let _ = reply.send(());
+    }
+}
