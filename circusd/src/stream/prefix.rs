@@ -4,6 +4,7 @@
 //! lines of different processes do not mix. The time is that of the line's first piece.
 
 use super::batch::Chunk;
+use jiff::fmt::strtime::{BrokenDownTime, Config, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use std::collections::HashMap;
@@ -47,15 +48,16 @@ impl Prefixer {
     }
 
     fn in_zone(format: &str, zone: TimeZone) -> Result<Self, BadFormat> {
+        let format = microseconds(format);
         let probe = Zoned::new(Timestamp::UNIX_EPOCH, zone.clone());
-        if let Err(error) = jiff::fmt::strtime::format(format, &probe) {
-            return Err(BadFormat { format: format.to_owned(), reason: error.to_string() });
+        if let Err(error) = print(&format, &probe) {
+            return Err(BadFormat { format, reason: error.to_string() });
         }
         Ok(Self {
-            format: format.to_owned(),
+            fractional: format.contains("%6f") || format.contains("%N") || format.contains("%."),
+            format,
             zone,
             cached: None,
-            fractional: format.contains("%f") || format.contains("%N") || format.contains("%."),
             held: HashMap::new(),
             open_line: None,
         })
@@ -134,10 +136,33 @@ impl Prefixer {
         let stamp = Timestamp::new(second, nanos).unwrap_or(Timestamp::UNIX_EPOCH);
         let zoned = Zoned::new(stamp, self.zone.clone());
         // The format was tried when it was set.
-        let shown = jiff::fmt::strtime::format(&self.format, &zoned).unwrap_or_default();
+        let shown = print(&self.format, &zoned).unwrap_or_default();
         self.cached = Some((second, shown.clone()));
         shown
     }
+}
+
+/// Python's `%f` is always six digits, jiff's as many as there are.
+fn microseconds(format: &str) -> String {
+    let mut translated = String::with_capacity(format.len());
+    let mut rest = format.chars();
+    while let Some(character) = rest.next() {
+        translated.push(character);
+        if character == '%' {
+            match rest.next() {
+                Some('f') => translated.push_str("6f"),
+                Some(directive) => translated.push(directive),
+                None => {}
+            }
+        }
+    }
+    translated
+}
+
+/// The time in words that do not depend on a language: `%c`, `%x` and `%X` are those of the C locale.
+fn print(format: &str, time: &Zoned) -> Result<String, jiff::Error> {
+    let config = Config::new().custom(PosixCustom::new());
+    BrokenDownTime::from(time).to_string_with_config(&config, format)
 }
 
 #[cfg(test)]
@@ -190,6 +215,20 @@ mod tests {
         prefixer.finish(&mut out);
         prefixer.push(&chunk(8, "x\n"), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), "00 [7] | par\n00 [8] | x\n");
+    }
+
+    #[test]
+    fn a_format_means_what_it_means_to_python() {
+        let shown = |format: &str| {
+            let mut prefixer = Prefixer::in_zone(format, TimeZone::UTC).unwrap();
+            let mut out = Vec::new();
+            let time = 86_400.003_673_553;
+            prefixer.push(&Chunk { pid: 7, time, data: b"x\n".to_vec() }, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown("%S.%f"), "00.003673 [7] | x\n");
+        assert_eq!(shown("%%f %c"), "%f Fri Jan  2 00:00:00 1970 [7] | x\n");
+        assert_eq!(shown("%x %X"), "01/02/70 00:00:00 [7] | x\n");
     }
 
     #[test]
