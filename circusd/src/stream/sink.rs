@@ -65,7 +65,7 @@ pub fn from_options(options: &IndexMap<String, String>) -> Result<Box<dyn Sink>,
     let class = options.get("class").map(String::as_str);
     match class {
         Some("FileStream") => Ok(Box::new(FileStream::from_options(options)?)),
-        Some("StdoutStream") => Ok(Box::new(StdoutStream)),
+        Some("StdoutStream") => Ok(Box::new(StdoutStream::new())),
         Some(other) => Err(StreamError::UnknownClass(other.to_owned())),
         None if options.contains_key("filename") => {
             Ok(Box::new(FileStream::from_options(options)?))
