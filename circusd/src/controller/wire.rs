@@ -9,6 +9,7 @@ use papa_kernel::child::Credentials;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
@@ -184,14 +185,17 @@ fn offer(requests: &mpsc::Sender<Incoming>, incoming: Incoming) -> Option<Incomi
 
 fn bind(socket: &zmq::Socket, key: &'static str, endpoint: &str) -> Result<(), WireError> {
     let failed = |reason: String| WireError::Bind { key, endpoint: endpoint.to_owned(), reason };
+    const IN_USE: &str = "the address is in use; is another circusd running?";
     let ipc = endpoint.strip_prefix("ipc://");
+    // ZeroMQ would replace the file, and the circusd that listens there could not be reached any more.
+    if ipc.is_some_and(|path| !path.starts_with('@') && UnixStream::connect(path).is_ok()) {
+        return Err(failed(IN_USE.to_owned()));
+    }
     // The file is private from its first moment, so that no other user can connect before a chmod.
     let _umask = ipc.map(|_| PrivateUmask::new());
     socket.bind(endpoint).map_err(|error| {
         failed(match error {
-            zmq::Error::EADDRINUSE => {
-                "the address is in use; is another circusd running?".to_owned()
-            }
+            zmq::Error::EADDRINUSE => IN_USE.to_owned(),
             zmq::Error::EINVAL | zmq::Error::EPROTONOSUPPORT => {
                 "not an endpoint; use tcp://HOST:PORT or ipc:///PATH".to_owned()
             }

@@ -108,6 +108,20 @@ fn an_endpoint_in_use_is_named() {
 }
 
 #[test]
+fn a_second_circusd_does_not_take_the_endpoint_away() {
+    if !only_ours() {
+        return; // The original takes it.
+    }
+    let env = TestEnv::new();
+    let (circusd, pids) = start(&env);
+    let second = env.spawn();
+    assert_eq!(second.wait().code(), Some(1));
+    let log = circusd.log();
+    assert!(log.contains(&env.endpoint()) && log.contains("in use"), "{log}");
+    assert_eq!(circusd.pids("sleeper"), pids);
+}
+
+#[test]
 fn an_unknown_signal_is_refused() {
     let env = TestEnv::new();
     let (circusd, pids) = start(&env);
