@@ -74,26 +74,38 @@ impl SocketTable {
     /// over when it holds them already.
     ///
     /// # Errors
-    /// [`SocketError`] names the first socket that could not be opened.
+    /// [`SocketError`] names the first socket that could not be opened; nothing is left of the others.
     pub async fn open(
         configs: &[SocketConfig],
         kernel: Option<&KernelClient>,
     ) -> Result<Self, SocketError> {
         let mut table = Self::default();
+        if let Err(error) = table.open_all(configs, kernel).await {
+            table.unlink();
+            return Err(error);
+        }
+        Ok(table)
+    }
+
+    async fn open_all(
+        &mut self,
+        configs: &[SocketConfig],
+        kernel: Option<&KernelClient>,
+    ) -> Result<(), SocketError> {
         for config in configs {
             match kernel.filter(|_| config.use_papa) {
                 Some(kernel) => {
                     let row = open_hosted(config, kernel).await.map_err(|source| {
                         SocketError::Papa { name: config.name.clone(), source }
                     })?;
-                    table.hosted.insert(config.name.clone(), row);
+                    self.hosted.insert(config.name.clone(), row);
                 }
                 None => {
-                    table.direct.insert(config.name.clone(), open_direct(config)?);
+                    self.direct.insert(config.name.clone(), open_direct(config)?);
                 }
             }
         }
-        Ok(table)
+        Ok(())
     }
 
     /// What `$(circus.sockets.NAME)` stands for, by lower-case name: an fd number, or a reference that the

@@ -38,7 +38,7 @@ pub async fn build(
     bus: EventBus,
 ) -> Result<(Roster, WatcherBuilder), BuildError> {
     let sockets = Arc::new(SocketTable::open(&config.sockets, kernel.as_ref()).await?);
-    let mut adopted = adoption(&config, kernel.as_ref()).await?;
+    let mut adopted = adoption(&config, kernel.as_ref()).await.inspect_err(|_| sockets.unlink())?;
     for row in &adopted.strangers {
         warn!(
             "process `{}` (pid {}) in papa belongs to no watcher and is left alone",

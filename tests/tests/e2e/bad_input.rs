@@ -122,6 +122,26 @@ fn a_second_circusd_does_not_take_the_endpoint_away() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_no_socket_behind() {
+    if !only_ours() {
+        return; // The original goes on without the socket.
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let env = TestEnv::new();
+    let path = env.path("a.sock");
+    env.write_ini(&format!(
+        "[socket:a]\npath = {}\n[socket:b]\nhost = 127.0.0.1\nport = {port}\n\
+         [watcher:sleeper]\ncmd = sleep 1000\n",
+        path.display()
+    ));
+    let output = run_circusd(&env);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&port.to_string()), "{}", stderr(&output));
+    assert!(!path.exists());
+}
+
+#[test]
 fn an_unknown_signal_is_refused() {
     let env = TestEnv::new();
     let (circusd, pids) = start(&env);
