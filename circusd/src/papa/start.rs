@@ -61,10 +61,19 @@ pub async fn reach(endpoint: &PapaEndpoint) -> Result<KernelClient, StartError> 
             return Err(StartError::Unusable { endpoint: endpoint.to_string(), source });
         }
     }
-    start(endpoint).await?;
-    KernelClient::connect(endpoint.clone())
-        .await
-        .map_err(|source| StartError::Unusable { endpoint: endpoint.to_string(), source })
+    let started = start(endpoint).await;
+    match (KernelClient::connect(endpoint.clone()).await, started) {
+        (Ok(client), Ok(())) => {
+            info!("started the papa kernel at {endpoint}");
+            Ok(client)
+        }
+        // Somebody else, such as another circusd that starts at the same time, was faster.
+        (Ok(client), Err(_)) => Ok(client),
+        (Err(_), Err(error)) => Err(error),
+        (Err(source), Ok(())) => {
+            Err(StartError::Unusable { endpoint: endpoint.to_string(), source })
+        }
+    }
 }
 
 /// Starts a kernel. The program comes back when the kernel listens or has failed, so there is nothing to
@@ -93,7 +102,6 @@ async fn start(endpoint: &PapaEndpoint) -> Result<(), StartError> {
         let reason = text.lines().last().unwrap_or("it said nothing").to_owned();
         return Err(StartError::Failed { program, endpoint: endpoint.to_string(), reason });
     }
-    info!("started the papa kernel at {endpoint}");
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod bad_input;
 mod harness;
 mod http;
 mod interop;
+mod kernel;
 mod quickstart;
 mod recovery;
 mod respawn;
