@@ -9,9 +9,11 @@ use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::watch::{Block, Watch};
 use crate::stream::batch::Chunk;
 use crate::watcher::wid::Wid;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use papa_kernel::child::PidFd;
 use protocol::papa::ProcessRow;
 use protocol::papa::ProcessSpec;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time;
@@ -91,6 +93,10 @@ pub async fn supervise(process: Hosted, outputs: Outputs, detach: CancellationTo
                 warn!("process `{}` is gone from papa: {reason}", process.name);
                 return End::Exited(None);
             }
+            Err(PapaError::NobodyListens(_)) if has_ended(&process) => {
+                warn!("process `{}` has ended while papa was gone", process.name);
+                return End::Exited(None);
+            }
             Err(error) if failing => {
                 tracing::debug!("cannot follow `{}`: {error}", process.name);
             }
@@ -104,6 +110,14 @@ pub async fn supervise(process: Hosted, outputs: Outputs, detach: CancellationTo
             () = time::sleep(RETRY) => {}
         }
     }
+}
+
+/// The process has ended, seen without the kernel.
+fn has_ended(process: &Hosted) -> bool {
+    process.pidfd.as_ref().is_none_or(|pidfd| {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    })
 }
 
 async fn follow(

@@ -1,8 +1,8 @@
-//! circusd and its kernel: who starts it.
+//! circusd and its kernel: who starts it, and what happens without it.
 
-use circus_e2e::process;
-use circus_e2e::program::circusd;
-use circus_e2e::{Daemon, TestEnv};
+use circus_e2e::process::{self, Handle};
+use circus_e2e::program::{circusd, fixture};
+use circus_e2e::{Daemon, PATIENCE, TestEnv};
 use std::process::{Command, Stdio};
 
 /// A circusd with endpoints of its own that shares the kernel of the test.
@@ -37,4 +37,30 @@ fn several_that_start_at_once_share_one_kernel() {
         daemon.wait_for_answer();
         daemon.wait_for_pids(name, 1);
     }
+}
+
+#[test]
+fn the_end_of_a_worker_is_seen_without_the_kernel() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let circusd = env.start(&format!(
+        "[watcher:worker]\ncmd = {}\nuse_papa = True\nrespawn = False\n",
+        fixture("ignore-term")
+    ));
+    let pids = circusd.wait_for_pids("worker", 1);
+    let title = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let path = env.kernel_path().expect("a kernel with a path").display().to_string();
+    let is_kernel = |pid: &i32| {
+        let line = String::from_utf8_lossy(&title(pid)).into_owned();
+        u32::try_from(*pid) != Ok(circusd.pid()) && line.contains(&path)
+    };
+    let kernel = env.processes().into_iter().find(is_kernel).expect("a kernel runs");
+    for pid in [kernel, pids[0]] {
+        let process = Handle::open(pid).expect("it runs");
+        process.kill();
+        assert!(process.wait(PATIENCE), "it ends");
+    }
+    circusd.wait_for_status("worker", "stopped");
 }
