@@ -17,6 +17,7 @@ use crate::process::sampler::Sampler;
 use crate::signals;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,9 @@ use tracing::{info, warn};
 
 /// Requests that may wait between the wire and the controller. Beyond that clients queue in ZeroMQ.
 const REQUESTS: usize = 64;
+
+/// How long writes that are under way may take after everything else has ended.
+const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// The daemon could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +54,11 @@ pub enum DaemonError {
 /// # Errors
 /// [`DaemonError`], when it could not be started.
 pub fn run(config: Config, environment: Vec<(String, String)>) -> Result<(), DaemonError> {
-    runtime::Builder::new_current_thread().enable_all().build()?.block_on(live(config, environment))
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(live(config, environment));
+    // A write that does not come back, as to a stdout that nobody reads, must not keep us.
+    runtime.shutdown_timeout(LAST_WRITES);
+    ended
 }
 
 async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), DaemonError> {

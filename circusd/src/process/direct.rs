@@ -22,7 +22,7 @@ const READ: usize = 64 * 1024;
 
 /// How long the last output of a dead process may take to reach its stream before its end is reported all
 /// the same. The output is not dropped then, it only comes late.
-const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+pub const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Where the two outputs of a process go.
 #[derive(Clone, Default)]

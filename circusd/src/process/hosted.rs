@@ -3,7 +3,7 @@
 //! Output is acknowledged only after it has been written, so what circusd has not written stays in the
 //! kernel whatever happens to circusd.
 
-use super::direct::Outputs;
+use super::direct::{DRAIN_LIMIT, Outputs};
 use super::end::End;
 use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::watch::{Block, Watch};
@@ -162,7 +162,10 @@ async fn deliver(pid: i32, block: Block, outputs: &Outputs, detach: &Cancellatio
     let [stdout, stderr] = chunks;
     for (writer, chunks) in [(&outputs.stdout, stdout), (&outputs.stderr, stderr)] {
         let Some(writer) = writer.as_ref().filter(|_| !chunks.is_empty()) else { continue };
-        let mut written = writer.write_through(chunks).await;
+        let mut written = tokio::select! {
+            written = writer.write_through(chunks) => written,
+            () = given_up(detach) => return false,
+        };
         while !written {
             tokio::select! {
                 () = detach.cancelled() => return false,
@@ -172,6 +175,12 @@ async fn deliver(pid: i32, block: Block, outputs: &Outputs, detach: &Cancellatio
         }
     }
     true
+}
+
+/// The daemon is ending, and the write has had its time.
+async fn given_up(detach: &CancellationToken) {
+    detach.cancelled().await;
+    time::sleep(DRAIN_LIMIT).await;
 }
 
 #[cfg(test)]

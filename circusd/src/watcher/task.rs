@@ -14,7 +14,7 @@ use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
 use crate::event_bus::{EventBus, epoch_seconds};
-use crate::process::direct::Outputs;
+use crate::process::direct::{DRAIN_LIMIT, Outputs};
 use crate::process::end::End;
 use crate::process::info;
 use papa_kernel::child::PidFd;
@@ -451,8 +451,8 @@ impl Task {
         while self.launches.join_next().await.is_some() {}
         while self.ends.join_next().await.is_some() {}
         for writer in [&self.outputs.stdout, &self.outputs.stderr].into_iter().flatten() {
-            // A stream that cannot be written says so itself.
-            let _ = writer.write_through(Vec::new()).await;
+            // A stream that cannot be written says so itself; one that hangs is not waited for.
+            let _ = time::timeout(DRAIN_LIMIT, writer.write_through(Vec::new())).await;
         }
         if left > 0 {
             info!("{} left running in papa", self.identity.name);

@@ -6,6 +6,7 @@ mod harness;
 mod http;
 mod interop;
 mod kernel;
+mod output;
 mod quickstart;
 mod recovery;
 mod respawn;
