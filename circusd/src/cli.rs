@@ -86,10 +86,21 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Our own environment, and the names of the variables that are no text.
+fn environment() -> (Vec<(String, String)>, Vec<String>) {
+    let (mut environment, mut left_out) = (Vec::new(), Vec::new());
+    for (key, value) in std::env::vars_os() {
+        match (key.into_string(), value.into_string()) {
+            (Ok(key), Ok(value)) => environment.push((key, value)),
+            (Ok(key), Err(_)) => left_out.push(key),
+            (Err(key), _) => left_out.push(key.to_string_lossy().into_owned()),
+        }
+    }
+    (environment, left_out)
+}
+
 fn run(arguments: &Arguments, path: &std::path::Path) -> Result<ExitCode, Failure> {
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let (environment, left_out) = environment();
     let loaded = config::load(path, &environment)?;
     if arguments.check {
         for warning in &loaded.warnings {
@@ -110,6 +121,9 @@ fn run(arguments: &Arguments, path: &std::path::Path) -> Result<ExitCode, Failur
     }
     for refused in &loaded.refused {
         error!("{refused}");
+    }
+    for name in left_out {
+        warn!("the variable {name} is not UTF-8 and is not passed on");
     }
     for sentence in config::unserved(&loaded.config) {
         warn!("{sentence}");

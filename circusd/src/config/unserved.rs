@@ -29,9 +29,11 @@ pub fn unserved(config: &Config) -> Vec<String> {
 
 fn of_watcher(watcher: &WatcherConfig) -> impl Iterator<Item = String> {
     let hooks = (!watcher.hooks.is_empty()).then_some("hooks");
+    let stdin = (watcher.stdin_socket.is_some() && watcher.use_papa)
+        .then_some("stdin_socket together with use_papa");
     let shell = (watcher.shell && watcher.use_papa).then_some("shell together with use_papa");
     let name = watcher.name.clone();
-    hooks.into_iter().chain(shell).map(move |key| {
+    hooks.into_iter().chain(shell).chain(stdin).map(move |key| {
         format!("[watcher:{name}] {key} is not served by this version and has no effect")
     })
 }

@@ -144,11 +144,20 @@ pub fn listsockets(roster: &Roster) -> Map<String, Value> {
 pub async fn stats(roster: &Roster, sampler: &Sampler, target: StatsTarget) -> Outcome {
     match target {
         StatsTarget::All => {
-            let mut infos = Map::new();
+            let mut groups = Vec::new();
             for watcher in &roster.watchers {
                 let processes = watcher.inspect().await.map_err(gone)?.processes;
-                let name = watcher.identity().name.clone();
-                infos.insert(name, Value::Object(read(sampler, &processes).await));
+                groups.push((watcher.identity().name.clone(), processes));
+            }
+            let all: Vec<ProcessView> =
+                groups.iter().flat_map(|(_, processes)| processes).copied().collect();
+            let mut read = read(sampler, &all).await;
+            let mut infos = Map::new();
+            for (name, processes) in groups {
+                let pids = processes.iter().map(|process| process.pid.to_string());
+                let group: Map<String, Value> =
+                    pids.filter_map(|pid| read.remove_entry(&pid)).collect();
+                infos.insert(name, Value::Object(group));
             }
             Ok(single("infos", Value::Object(infos)))
         }

@@ -79,6 +79,11 @@ impl KernelClient {
         Ok(Self { endpoint, form, asks })
     }
 
+    /// How this kernel wants its requests; only one that knows the exact form has the extensions.
+    pub fn form(&self) -> Form {
+        self.form
+    }
+
     /// The processes whose name matches.
     ///
     /// # Errors

@@ -5,7 +5,9 @@
 
 use crate::stream::batch::Chunk;
 use crate::stream::writer::Writer;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use papa_kernel::child::{Exit, PidFd, Spawned};
+use protocol::signal::Signal;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -13,12 +15,15 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{self, JoinHandle};
 use tokio::time;
 use tracing::warn;
 
 /// Bytes per read.
 const READ: usize = 64 * 1024;
+
+/// Reads after the end of a process at most: the largest pipe, full. What comes beyond is from somebody else.
+const LAST_READS: usize = 16;
 
 /// How long the last output of a dead process may take to reach its stream before its end is reported all
 /// the same. The output is not dropped then, it only comes late.
@@ -71,17 +76,17 @@ pub async fn supervise(child: Child, outputs: Outputs) -> Option<Exit> {
                 tokio::spawn(pump(child.pid, name, pipe, writer, seen.clone()))
             })
             .collect();
-    let pid = child.pid;
+    let (pid, pidfd) = (child.pid, Arc::clone(&child.pidfd));
     #[expect(
         deprecated,
         reason = "its successor is unsafe and asks for what `PidFd` guarantees: it owns its fd"
     )]
-    let watched = AsyncFd::new(Watched(child.pidfd));
+    let watched = AsyncFd::new(Watched(Arc::clone(&child.pidfd)));
     let watched = match watched {
         Ok(watched) => watched,
         Err(error) => {
-            warn!("cannot watch process {pid}: {error}");
-            return None;
+            warn!("process {pid} is killed because it cannot be watched: {error}");
+            return put_down(pidfd).await;
         }
     };
     // The pidfd becomes readable when the process ends; the zombie keeps the pid ours until it is reaped.
@@ -99,6 +104,17 @@ pub async fn supervise(child: Child, outputs: Outputs) -> Option<Exit> {
         warn!("the last output of process {pid} is still being written");
     }
     reap(&watched.get_ref().0, pid)
+}
+
+/// Ends a process that nobody would see the end of.
+async fn put_down(pidfd: Arc<PidFd>) -> Option<Exit> {
+    let work = task::spawn_blocking(move || {
+        pidfd.send_signal(Signal::KILL.number()).ok()?;
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::NONE).ok()?;
+        pidfd.reap().ok().flatten()
+    });
+    work.await.ok().flatten()
 }
 
 fn reap(pidfd: &PidFd, pid: i32) -> Option<Exit> {
@@ -144,7 +160,11 @@ async fn pump(
         }
     }
     // What the process left in the pipe, and no more: somebody else may go on writing to it.
-    while forward(pid, name, &mut pipe, &mut buffer, &writer).await == Piece::Moved {}
+    for _ in 0..LAST_READS {
+        if forward(pid, name, &mut pipe, &mut buffer, &writer).await != Piece::Moved {
+            break;
+        }
+    }
     // A stream that cannot be written says so itself, and keeps what it can.
     let _ = writer.write_through(Vec::new()).await;
 }

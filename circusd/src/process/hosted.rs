@@ -12,9 +12,9 @@ use crate::watcher::wid::Wid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use papa_kernel::child::PidFd;
 use protocol::papa::ProcessRow;
-use protocol::papa::ProcessSpec;
+use protocol::papa::{Form, ProcessSpec};
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -69,8 +69,10 @@ impl Hosted {
 ///
 /// # Errors
 /// [`PapaError`] is what the kernel said.
-pub async fn make(kernel: &KernelClient, spec: &ProcessSpec) -> Result<Hosted, PapaError> {
-    let row = match kernel.make_process(spec).await {
+pub async fn make(kernel: &KernelClient, mut spec: ProcessSpec) -> Result<Hosted, PapaError> {
+    // A process is as private as circusd is told to be, wherever it runs. The old kernel cannot do it.
+    spec.umask = own_umask().filter(|_| kernel.form() == Form::Exact);
+    let row = match kernel.make_process(&spec).await {
         Err(PapaError::Refused(reason)) => {
             let existing = kernel.list_processes(&spec.name).await?.into_iter().next();
             let Some(row) = existing else { return Err(PapaError::Refused(reason)) };
@@ -80,6 +82,13 @@ pub async fn make(kernel: &KernelClient, spec: &ProcessSpec) -> Result<Hosted, P
         result => result?,
     };
     Ok(Hosted::from_row(kernel, row))
+}
+
+/// circusd's umask, which does not change once the daemon runs.
+fn own_umask() -> Option<u32> {
+    static UMASK: OnceLock<Option<u32>> = OnceLock::new();
+    let read = || procfs::process::Process::myself().ok()?.status().ok()?.umask;
+    *UMASK.get_or_init(read)
 }
 
 /// Follows a process until it has ended and its output is written, or until it is to be left alone.
@@ -125,7 +134,10 @@ async fn follow(
     outputs: &Outputs,
     detach: &CancellationToken,
 ) -> Result<End, PapaError> {
-    let mut watch = process.kernel.watch(&process.name).await?;
+    let mut watch = tokio::select! {
+        () = detach.cancelled() => return Ok(End::Detached),
+        watch = process.kernel.watch(&process.name) => watch?,
+    };
     loop {
         let block = tokio::select! {
             // A block is handled completely or not at all.
@@ -133,6 +145,9 @@ async fn follow(
             block = watch.next() => block?,
         };
         let closed = block.closed;
+        if block.dropped > 0 {
+            warn!("papa had to drop {} bytes of output of `{}`", block.dropped, process.name);
+        }
         if !deliver(process.pid, block, outputs, detach).await {
             // Not acknowledged, so the kernel keeps it for the next circusd.
             return Ok(End::Detached);

@@ -22,6 +22,8 @@ struct Sample {
 pub struct Processes {
     samples: HashMap<(i32, u64), Sample>,
     users: HashMap<u32, String>,
+    /// How many samples were worth keeping at the last look.
+    kept: usize,
 }
 
 impl Processes {
@@ -36,9 +38,14 @@ impl Processes {
 
     /// Forgets the readings of processes that no longer exist.
     pub fn forget_gone(&mut self) {
+        // The look costs as much as a reading, so it waits until there is something to gain.
+        if self.samples.len() <= 2 * self.kept + 64 {
+            return;
+        }
         self.samples.retain(|(pid, start), _| {
             Process::new(*pid).and_then(|p| p.stat()).is_ok_and(|stat| stat.starttime == *start)
         });
+        self.kept = self.samples.len();
     }
 
     fn one(&mut self, pid: i32) -> Option<Map<String, Value>> {

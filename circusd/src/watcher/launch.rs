@@ -177,7 +177,7 @@ impl Launcher {
         match &self.kernel {
             Some(kernel) => {
                 let spec = hosted_spec(&config, wid, spawn_plan);
-                let process = hosted::make(kernel, &spec).await?;
+                let process = hosted::make(kernel, spec).await?;
                 Ok(Launched::Hosted { wid, process })
             }
             None => self.launch_child(config, wid, spawn_plan, own).await,

@@ -81,6 +81,11 @@ impl State {
         self.status
     }
 
+    /// The slot that a process is being spawned for.
+    pub fn spawning(&self) -> Option<Wid> {
+        self.spawning
+    }
+
     /// The number of processes wanted.
     pub fn desired(&self) -> u32 {
         self.desired
@@ -305,12 +310,15 @@ impl State {
 
     fn spawn_failed(&mut self, now: Instant, wid: Wid, transient: bool, actions: &mut Vec<Action>) {
         self.spawning = None;
+        if transient || self.rules.max_retry.is_none() {
+            // Tried again for as long as it takes, but not in a hurry, and nobody is kept waiting for it.
+            self.pace(now, wid, Duration::ZERO);
+            self.owed = 0;
+            return;
+        }
         self.failures += 1;
         if self.rules.max_retry.is_some_and(|limit| self.failures >= limit) {
             self.give_up(now, actions);
-        } else if transient || self.rules.max_retry.is_none() {
-            // Without a limit even a hopeless command must not keep the machine busy.
-            self.pace(now, wid, Duration::ZERO);
         }
     }
 
@@ -410,6 +418,11 @@ impl State {
             }
             self.status = Status::Active;
             actions.push(Action::Publish(EventKind::Start));
+            if !self.wanted().is_empty() {
+                // Processes that ended, or could not be spawned, during the start.
+                self.settle_running(now, actions);
+                return;
+            }
         }
         if nothing_left && (!self.rules.respawn || self.rules.on_demand) {
             self.wind_down(now, actions);

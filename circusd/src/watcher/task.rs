@@ -174,7 +174,9 @@ impl Task {
                     Ok((wid, result)) => Some(self.launched(wid, result)),
                     Err(error) => {
                         warn!(watcher = self.identity.name, "a spawn was lost: {error}");
-                        None
+                        self.state
+                            .spawning()
+                            .map(|wid| Input::SpawnFailed { wid, transient: true })
                     }
                 },
                 Some(end) = self.ends.join_next() => match end {
