@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, umask};
 
+use crate::access::Access;
 use crate::child;
 use crate::kernel::Kernel;
 use crate::listener::Listener;
@@ -23,8 +24,10 @@ Usage: papa-kernel [OPTION...]
 Holds sockets, processes and values for circusd and serves them to its own user.
 
   -p, --port PORT         listen on 127.0.0.1:PORT (20202)
-  -u, --unix-socket PATH  listen on a unix socket instead, mode 0600
+  -u, --unix-socket PATH  listen on a unix socket instead
   -d, --debug             log what happens to standard error
+      --allow-user USER   serve this user as well (name or number; may be repeated)
+      --allow-group GROUP serve the members of this group as well (may be repeated)
       --daemonize         go into the background once clients can connect
       --title NAME        be shown as \"papa daemon from NAME\"
   -h, --help              print this text
@@ -32,18 +35,26 @@ Holds sockets, processes and values for circusd and serves them to its own user.
 ";
 
 /// What the arguments ask for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Default)]
 struct Options {
     place: Place,
     debug: bool,
     daemonize: bool,
     title: Option<String>,
+    allowed_users: Vec<String>,
+    allowed_groups: Vec<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Port(u16),
     Path(PathBuf),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Port(DEFAULT_PORT)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -90,8 +101,7 @@ fn fail(text: &str, code: u8) -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, UsageError> {
-    let mut options =
-        Options { place: Place::Port(DEFAULT_PORT), debug: false, daemonize: false, title: None };
+    let mut options = Options::default();
     while let Some(argument) = arguments.next() {
         let text = argument.to_string_lossy().into_owned();
         let (name, attached) = match text.split_once('=') {
@@ -111,6 +121,8 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Usage
             "--daemonize" => options.daemonize = true,
             "-u" | "--unix-socket" => options.place = Place::Path(value()?.into()),
             "--title" => options.title = Some(value()?.to_string_lossy().into_owned()),
+            "--allow-user" => options.allowed_users.push(value()?.to_string_lossy().into_owned()),
+            "--allow-group" => options.allowed_groups.push(value()?.to_string_lossy().into_owned()),
             "-p" | "--port" => {
                 let text = value()?.to_string_lossy().into_owned();
                 let port = text.parse().ok().filter(|port| *port != 0);
@@ -162,13 +174,15 @@ fn prepare(options: &Options) -> Result<Kernel, String> {
             let _ = nix::sys::prctl::set_name(&name);
         }
     }
+    let access = Access::new(&options.allowed_users, &options.allowed_groups);
+    let access = access.map_err(|error| error.to_string())?;
     let listener = match &options.place {
         Place::Port(port) => Listener::on_port(*port),
-        Place::Path(path) => Listener::on_path(path),
+        Place::Path(path) => Listener::on_path(path, &access),
     };
     let listener = listener.map_err(|error| error.to_string())?;
     child::raise_own_limits();
-    Kernel::new(listener).map_err(|error| format!("cannot start: {error}"))
+    Kernel::new(listener, access).map_err(|error| format!("cannot start: {error}"))
 }
 
 fn start_logging(debug: bool) {
@@ -238,8 +252,12 @@ mod tests {
             debug: true,
             daemonize: true,
             title: Some("circusd".to_owned()),
+            allowed_users: vec!["www".to_owned(), "33".to_owned()],
+            allowed_groups: vec!["adm".to_owned()],
         };
-        let arguments = ["-d", "--daemonize", "-u", "/run/papa.sock", "--title=circusd"];
+        let arguments = "-d --daemonize -u /run/papa.sock --title=circusd --allow-user www \
+                         --allow-user=33 --allow-group adm";
+        let arguments: Vec<&str> = arguments.split_ascii_whitespace().collect();
         assert_eq!(parsed(&arguments), Ok(Request::Serve(options)));
         let Ok(Request::Serve(options)) = parsed(&["--port", "1234"]) else { panic!() };
         assert_eq!(options.place, Place::Port(1234));

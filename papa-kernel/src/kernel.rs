@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use protocol::papa::{GREETING, PROMPT};
 
+use crate::access::Access;
 use crate::client::{Client, Mode};
 use crate::command::now;
 use crate::listener::Listener;
@@ -35,6 +36,7 @@ pub(crate) struct Kernel {
     clients: BTreeMap<ClientId, Client>,
     poller: Poller,
     listener: Listener,
+    access: Access,
     signals: SignalFd,
     next_client: u64,
     /// Clients to serve at the end of the turn.
@@ -50,7 +52,7 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// Takes over a listener and the process' signals.
-    pub(crate) fn new(listener: Listener) -> io::Result<Self> {
+    pub(crate) fn new(listener: Listener, access: Access) -> io::Result<Self> {
         let mut mask = SigSet::empty();
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
             mask.add(signal);
@@ -65,6 +67,7 @@ impl Kernel {
             clients: BTreeMap::new(),
             poller,
             listener,
+            access,
             signals,
             next_client: 0,
             due: BTreeSet::new(),
@@ -176,7 +179,15 @@ impl Kernel {
     }
 
     fn welcome(&mut self, stream: OwnedFd) {
-        let admitted = self.listener.admits(&stream);
+        let peer = self.listener.identify(&stream);
+        let refusal = match &peer {
+            Ok(peer) if self.access.admits(peer) => None,
+            Ok(peer) => Some(Access::refusal(Some(peer))),
+            Err(error) => {
+                tracing::warn!(%error, "could not tell who connected");
+                Some(Access::refusal(None))
+            }
+        };
         let id = ClientId(self.next_client);
         self.next_client += 1;
         let mut client = Client::new(id, stream);
@@ -190,8 +201,9 @@ impl Kernel {
                 self.clients.remove(&oldest);
             }
         }
-        if !admitted {
-            client.leave(b"Error: Only the kernel's own user and root may connect\n");
+        if let Some(text) = refusal {
+            tracing::warn!(?peer, "turned a client away");
+            client.leave(text.as_bytes());
         } else if self.clients.len() >= MOST_CLIENTS {
             client.leave(format!("Error: More than {MOST_CLIENTS} clients\n").as_bytes());
         } else {

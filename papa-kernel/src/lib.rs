@@ -5,6 +5,7 @@
 //! restarts or judges them. [`child`] and [`socket`] are used by circusd as well, and [`run`] is
 //! the whole program.
 
+mod access;
 pub mod child;
 mod cli;
 mod client;
@@ -15,6 +16,7 @@ mod help;
 mod kernel;
 mod listener;
 mod output;
+mod peer;
 mod poller;
 mod process_table;
 mod session;

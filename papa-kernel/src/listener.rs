@@ -1,4 +1,5 @@
-//! Where clients come in: a port on loopback, or a unix socket for its owner only.
+//! Where clients come in: a port on loopback, or a unix socket. Who they are is told here, whether
+//! that is good enough is decided by `access`.
 
 use std::io;
 use std::net::TcpListener;
@@ -8,9 +9,9 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::{getsockopt, sockopt};
-
+use crate::access::{Access, PathAccess};
 use crate::errno::errno_text;
+use crate::peer::{self, Peer};
 use crate::socket::{self, BindError, Family, SocketSpec};
 
 /// Connections that may wait for the loop.
@@ -21,7 +22,7 @@ const BACKLOG: u32 = 1024;
 pub(crate) enum Listener {
     /// 127.0.0.1, never anything else.
     Tcp(TcpListener),
-    /// A path with mode 0600.
+    /// A path, with mode 0600 unless others were allowed in.
     Unix(UnixListener, PathBuf),
 }
 
@@ -63,9 +64,9 @@ impl Listener {
         Ok(Self::Tcp(listener))
     }
 
-    /// Listens on a path, which only this user can open. A socket that nobody answers on any more
-    /// is replaced.
-    pub(crate) fn on_path(path: &Path) -> Result<Self, ListenError> {
+    /// Listens on a path, which only those can open who are allowed in. A socket that nobody
+    /// answers on any more is replaced.
+    pub(crate) fn on_path(path: &Path, access: &Access) -> Result<Self, ListenError> {
         let path = std::path::absolute(path)?;
         if !path.parent().is_some_and(Path::is_dir) {
             return Err(ListenError::NoDirectory(path));
@@ -87,6 +88,7 @@ impl Listener {
         };
         let listener = UnixListener::from(socket::bind(&spec)?.fd);
         listener.set_nonblocking(true)?;
+        open_to_others(&path, access.path_access())?;
         Ok(Self::Unix(listener, path))
     }
 
@@ -111,14 +113,27 @@ impl Listener {
         }
     }
 
-    /// Whether whoever connected may give commands: the kernel's own user and root.
-    pub(crate) fn admits(&self, client: &OwnedFd) -> bool {
+    /// Who has connected.
+    pub(crate) fn identify(&self, client: &OwnedFd) -> io::Result<Peer> {
         match self {
-            Self::Tcp(_) => true,
-            Self::Unix(..) => getsockopt(client, sockopt::PeerCredentials)
-                .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw()),
+            Self::Tcp(_) => peer::of_tcp(client),
+            Self::Unix(..) => peer::of_unix(client),
         }
     }
+}
+
+fn open_to_others(path: &Path, access: PathAccess) -> io::Result<()> {
+    let mode = match access {
+        PathAccess::Owner => return Ok(()),
+        // Only members and root may give a path to a group; others open it to all, since every
+        // client's credentials are checked as well.
+        PathAccess::Group(gid) => match std::os::unix::fs::chown(path, None, Some(gid)) {
+            Ok(()) => 0o660,
+            Err(_) => 0o666,
+        },
+        PathAccess::Everybody => 0o666,
+    };
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 
 impl AsFd for Listener {

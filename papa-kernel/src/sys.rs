@@ -63,6 +63,30 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// The supplementary groups of the other end of a unix connection (SO_PEERGROUPS, unix(7)).
+pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0u32; 32];
+    loop {
+        let room = groups.len() * size_of::<u32>();
+        let mut length = libc::socklen_t::try_from(room).map_err(io::Error::other)?;
+        let (fd, buffer) = (socket.as_raw_fd(), groups.as_mut_ptr().cast());
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_PEERGROUPS);
+        // SAFETY: `buffer` has room for `length` bytes, and both outlive the call.
+        let result = unsafe { libc::getsockopt(fd, level, name, buffer, &raw mut length) };
+        let needed = length as usize / size_of::<u32>();
+        match checked(result.into()) {
+            Ok(_) => {
+                groups.truncate(needed);
+                return Ok(groups);
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ERANGE) && needed > groups.len() => {
+                groups.resize(needed, 0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// The two processes after [`fork`].
 pub(crate) enum Fork {
     /// In the process that called it.

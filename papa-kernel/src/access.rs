@@ -1,0 +1,177 @@
+//! Who may give commands: the kernel's own user, root, and whom its flags name.
+//!
+//! Judges users and groups; who is at the other end of a connection is `peer`'s business.
+
+use std::collections::BTreeSet;
+
+use nix::unistd::{Gid, Group, Uid, User};
+use protocol::papa::PROMPT;
+
+use crate::peer::Peer;
+
+/// Whom the flags `--allow-user` and `--allow-group` name, beside the kernel's own user and root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Access {
+    own: u32,
+    users: BTreeSet<u32>,
+    groups: BTreeSet<u32>,
+    /// The users of `groups` as the system's files had them at the start. Over TCP only the user
+    /// of a client is known, and asking the user database later could block the loop.
+    members: BTreeSet<u32>,
+}
+
+/// A flag names somebody who does not exist.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AccessError {
+    #[error("unknown user `{0}`; give a name or a number to --allow-user")]
+    UnknownUser(String),
+    #[error("unknown group `{0}`; give a name or a number to --allow-group")]
+    UnknownGroup(String),
+}
+
+/// How the path of a unix socket must be set, so that all who are allowed can connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PathAccess {
+    /// Mode 0600.
+    Owner,
+    /// Mode 0660, owned by this group.
+    Group(u32),
+    /// Mode 0666; each client's credentials are checked.
+    Everybody,
+}
+
+impl Access {
+    /// The kernel's own user, root, and those named.
+    pub(crate) fn new(users: &[String], groups: &[String]) -> Result<Self, AccessError> {
+        let mut access = Self { own: Uid::effective().as_raw(), ..Self::default() };
+        for name in users {
+            let uid = name
+                .parse()
+                .ok()
+                .or_else(|| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()));
+            access.users.insert(uid.ok_or_else(|| AccessError::UnknownUser(name.clone()))?);
+        }
+        for name in groups {
+            let group = match name.parse() {
+                Ok(gid) => Group::from_gid(Gid::from_raw(gid)).ok().flatten().ok_or(gid),
+                Err(_) => Ok(Group::from_name(name)
+                    .ok()
+                    .flatten()
+                    .ok_or_else(|| AccessError::UnknownGroup(name.clone()))?),
+            };
+            let gid = group.as_ref().map_or_else(|gid| *gid, |group| group.gid.as_raw());
+            access.groups.insert(gid);
+            for member in group.map(|group| group.mem).unwrap_or_default() {
+                let user = User::from_name(&member).ok().flatten();
+                access.members.extend(user.map(|user| user.uid.as_raw()));
+            }
+            let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            access.members.extend(users_of_group(&passwd, gid));
+        }
+        Ok(access)
+    }
+
+    /// Whether a client of this user and these groups may give commands. `None` for the groups:
+    /// they are not known.
+    pub(crate) fn admits(&self, peer: &Peer) -> bool {
+        peer.uid == 0
+            || peer.uid == self.own
+            || self.users.contains(&peer.uid)
+            || match &peer.groups {
+                Some(groups) => groups.iter().any(|gid| self.groups.contains(gid)),
+                None => self.members.contains(&peer.uid),
+            }
+    }
+
+    /// What the path of a unix socket needs.
+    pub(crate) fn path_access(&self) -> PathAccess {
+        match (self.users.is_empty(), self.groups.len(), self.groups.first()) {
+            (true, 0, _) => PathAccess::Owner,
+            (true, 1, Some(gid)) => PathAccess::Group(*gid),
+            _ => PathAccess::Everybody,
+        }
+    }
+
+    /// What a client reads that may not connect.
+    pub(crate) fn refusal(peer: Option<&Peer>) -> String {
+        match peer {
+            Some(peer) => format!(
+                "Error: User {} may not give commands to this kernel; see --allow-user\n{PROMPT}",
+                peer.uid
+            ),
+            None => format!("Error: Could not tell which user is connecting\n{PROMPT}"),
+        }
+    }
+}
+
+/// The users whose first group in /etc/passwd is `gid`.
+fn users_of_group(passwd: &str, gid: u32) -> impl Iterator<Item = u32> + '_ {
+    passwd.lines().filter_map(move |line| {
+        let mut fields = line.split(':').skip(2);
+        let uid = fields.next()?.parse().ok()?;
+        (fields.next()?.parse() == Ok(gid)).then_some(uid)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access() -> Access {
+        Access {
+            own: 1000,
+            users: BTreeSet::from([1001]),
+            groups: BTreeSet::from([50]),
+            members: BTreeSet::from([1002]),
+        }
+    }
+
+    fn admitted(uid: u32, groups: Option<&[u32]>) -> bool {
+        access().admits(&Peer { uid, groups: groups.map(<[u32]>::to_vec) })
+    }
+
+    #[test]
+    fn only_the_owner_root_and_the_named_are_admitted() {
+        assert!(admitted(0, None) && admitted(1000, None) && admitted(1001, Some(&[])));
+        assert!(!admitted(65534, None) && !admitted(65534, Some(&[65534])));
+        assert!(admitted(65534, Some(&[7, 50])));
+    }
+
+    #[test]
+    fn membership_is_the_connections_where_it_is_known() {
+        assert!(admitted(1002, None));
+        // Left the group since the kernel started, or dropped it before connecting.
+        assert!(!admitted(1002, Some(&[1002])));
+    }
+
+    #[test]
+    fn roots_own_kernel_serves_root_only() {
+        let access = Access { own: 0, ..Access::default() };
+        assert!(access.admits(&Peer { uid: 0, groups: None }));
+        assert!(!access.admits(&Peer { uid: 1, groups: Some(vec![0]) }));
+    }
+
+    #[test]
+    fn a_path_is_opened_as_far_as_it_must_be() {
+        let open = |users: &[u32], groups: &[u32]| {
+            let (users, groups) =
+                (users.iter().copied().collect(), groups.iter().copied().collect());
+            Access { users, groups, ..Access::default() }.path_access()
+        };
+        assert_eq!(open(&[], &[]), PathAccess::Owner);
+        assert_eq!(open(&[], &[50]), PathAccess::Group(50));
+        assert_eq!(open(&[], &[50, 51]), PathAccess::Everybody);
+        assert_eq!(open(&[1], &[50]), PathAccess::Everybody);
+    }
+
+    #[test]
+    fn names_and_numbers_are_understood() {
+        let one = |text: &str| [text.to_owned()];
+        assert!(Access::new(&one("4711"), &[]).unwrap().users.contains(&4711));
+        assert!(Access::new(&one("root"), &one("0")).unwrap().members.contains(&0));
+        let unknown = AccessError::UnknownUser("no-such-user".to_owned());
+        assert_eq!(Access::new(&one("no-such-user"), &[]), Err(unknown));
+        assert!(Access::new(&[], &one("no-such-group")).is_err());
+        assert_eq!(users_of_group("a:x:1:50::/:\nb:x:2:51::\nbroken", 50).collect::<Vec<_>>(), [1]);
+    }
+}

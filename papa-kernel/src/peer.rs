@@ -1,0 +1,252 @@
+//! Which local user is at the other end of a connection.
+//!
+//! A unix socket tells by itself. On TCP the owner of the client's socket is looked up in the
+//! system's table of connections, which neither leaves the machine nor blocks. Judges nobody.
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrIn,
+    getpeername, getsockname, getsockopt, recv, sendto, socket, sockopt,
+};
+
+use crate::sys;
+
+/// Whoever is at the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) uid: u32,
+    /// All its groups, where they can be known.
+    pub(crate) groups: Option<Vec<u32>>,
+}
+
+/// The owner of the other end of a unix connection, as it was when that connected.
+pub(crate) fn of_unix(client: &OwnedFd) -> io::Result<Peer> {
+    let credentials = getsockopt(client, sockopt::PeerCredentials)?;
+    let mut groups = sys::peer_groups(client.as_fd())?;
+    groups.push(credentials.gid());
+    Ok(Peer { uid: credentials.uid(), groups: Some(groups) })
+}
+
+/// The owner of the other end of a connection over 127.0.0.1.
+///
+/// A client that has already closed its end has no owner any more and cannot be told from root,
+/// so it is an error: it must not get its commands carried out by closing quickly.
+pub(crate) fn of_tcp(client: &OwnedFd) -> io::Result<Peer> {
+    let theirs = v4(getpeername(client.as_raw_fd())?);
+    let ours = v4(getsockname(client.as_raw_fd())?);
+    if !theirs.ip().is_loopback() || !ours.ip().is_loopback() {
+        return Err(io::Error::other("the connection does not come from this machine"));
+    }
+    let uid = match ask_sock_diag(theirs, ours) {
+        Ok(uid) => uid,
+        Err(error) => {
+            tracing::debug!(%error, "no answer from sock_diag");
+            ask_proc(theirs, ours)?
+        }
+    };
+    // Our end has lived all the time, so what was found is its other end and no later namesake.
+    getpeername::<SockaddrIn>(client.as_raw_fd())?;
+    Ok(Peer { uid, groups: None })
+}
+
+fn v4(address: SockaddrIn) -> SocketAddrV4 {
+    SocketAddrV4::new(address.ip(), address.port())
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the client has closed its end already")
+}
+
+/// Lengths and offsets of `struct nlmsghdr` and, after it, `struct inet_diag_req_v2` and
+/// `struct inet_diag_msg` (linux/netlink.h, linux/inet_diag.h).
+const HEADER: usize = 16;
+const REQUEST: usize = HEADER + 56;
+const ANSWER: usize = HEADER + 72;
+
+/// Asks for the one connection between these addresses (sock_diag(7)).
+fn ask_sock_diag(theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<u32> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let protocol = Some(SockProtocol::NetlinkSockDiag);
+    let netlink = socket(AddressFamily::Netlink, SockType::Datagram, flags, protocol)?;
+    let request = sock_diag_request(theirs, ours);
+    sendto(netlink.as_raw_fd(), &request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+    // The answer is there when the request has been sent.
+    let mut answer = [0; 512];
+    let count = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::empty())?;
+    read_sock_diag(answer.get(..count).unwrap_or_default())
+}
+
+fn sock_diag_request(theirs: SocketAddrV4, ours: SocketAddrV4) -> Vec<u8> {
+    const SOCK_DIAG_BY_FAMILY: u16 = 20;
+    const NLM_F_REQUEST: u16 = 1;
+    const NO_COOKIE: [u8; 8] = [0xff; 8];
+    const ANY_STATE: u32 = u32::MAX;
+    let mut request = Vec::with_capacity(REQUEST);
+    request.extend((REQUEST as u32).to_ne_bytes());
+    request.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
+    request.extend(NLM_F_REQUEST.to_ne_bytes());
+    request.extend([0; 8]); // Sequence number and sender.
+    request.extend([libc::AF_INET as u8, libc::IPPROTO_TCP as u8, 0, 0]);
+    request.extend(ANY_STATE.to_ne_bytes());
+    request.extend(theirs.port().to_be_bytes());
+    request.extend(ours.port().to_be_bytes());
+    for address in [theirs.ip(), ours.ip()] {
+        request.extend(address.octets());
+        request.extend([0; 12]);
+    }
+    request.extend([0; 4]); // Any interface.
+    request.extend(NO_COOKIE);
+    request
+}
+
+fn read_sock_diag(answer: &[u8]) -> io::Result<u32> {
+    const NLMSG_ERROR: u16 = 2;
+    let bytes = |at: usize| -> Option<[u8; 4]> { answer.get(at..at + 4)?.try_into().ok() };
+    let number = |at| bytes(at).map(u32::from_ne_bytes);
+    let short = || io::Error::other("sock_diag answered too little");
+    let kind = number(4).ok_or_else(short)?.to_ne_bytes();
+    if u16::from_ne_bytes([kind[0], kind[1]]) == NLMSG_ERROR {
+        let errno = number(HEADER).ok_or_else(short)?.cast_signed();
+        return Err(io::Error::from_raw_os_error(errno.saturating_neg()));
+    }
+    if answer.len() < ANSWER {
+        return Err(short());
+    }
+    let (uid, inode) = (number(HEADER + 64), number(HEADER + 68));
+    owner(uid.ok_or_else(short)?, inode.ok_or_else(short)?.into())
+}
+
+/// A closed socket is listed until its last packet is through, with user and inode 0.
+fn owner(uid: u32, inode: u64) -> io::Result<u32> {
+    if inode == 0 { Err(gone()) } else { Ok(uid) }
+}
+
+/// The slow way, for systems without sock_diag. A client may use an IPv6 socket to get to an
+/// IPv4 address, hence the second table.
+fn ask_proc(theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<u32> {
+    for (table, mapped) in [("/proc/net/tcp", false), ("/proc/net/tcp6", true)] {
+        let text = match std::fs::read_to_string(table) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            text => text?,
+        };
+        if let Some(found) = find_in_proc(&text, mapped, theirs, ours) {
+            return found;
+        }
+    }
+    Err(gone())
+}
+
+fn find_in_proc(
+    text: &str,
+    mapped: bool,
+    theirs: SocketAddrV4,
+    ours: SocketAddrV4,
+) -> Option<io::Result<u32>> {
+    let shown = |address: SocketAddr| {
+        let words = match address {
+            SocketAddr::V4(v4) => v4.ip().octets().to_vec(),
+            SocketAddr::V6(v6) => v6.ip().octets().to_vec(),
+        };
+        let hex = words.chunks_exact(4).map(|word| {
+            format!("{:08X}", u32::from_ne_bytes([word[0], word[1], word[2], word[3]]))
+        });
+        format!("{}:{:04X}", hex.collect::<String>(), address.port())
+    };
+    let form = |address: SocketAddrV4| {
+        let port = address.port();
+        if mapped {
+            shown((address.ip().to_ipv6_mapped(), port).into())
+        } else {
+            shown(address.into())
+        }
+    };
+    let (local, remote) = (form(theirs), form(ours));
+    text.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        if fields.next()? != local || fields.next()? != remote {
+            return None;
+        }
+        let uid = fields.nth(4)?.parse().ok()?;
+        let inode = fields.nth(1)?.parse().ok()?;
+        Some(owner(uid, inode))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn connection() -> (TcpStream, OwnedFd) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (theirs, listener.accept().unwrap().0.into())
+    }
+
+    fn ends(client: &OwnedFd) -> (SocketAddrV4, SocketAddrV4) {
+        let fd = client.as_raw_fd();
+        (v4(getpeername(fd).unwrap()), v4(getsockname(fd).unwrap()))
+    }
+
+    #[test]
+    fn both_ways_find_the_owner_of_a_tcp_connection() {
+        let own = nix::unistd::geteuid().as_raw();
+        let (_theirs, client) = connection();
+        let (theirs, ours) = ends(&client);
+        assert_eq!(of_tcp(&client).unwrap(), Peer { uid: own, groups: None });
+        assert_eq!(ask_sock_diag(theirs, ours).unwrap(), own);
+        assert_eq!(ask_proc(theirs, ours).unwrap(), own);
+    }
+
+    #[test]
+    fn a_client_that_has_closed_its_end_is_nobody() {
+        let (theirs, client) = connection();
+        let addresses = ends(&client);
+        drop(theirs);
+        of_tcp(&client).unwrap_err();
+        ask_sock_diag(addresses.0, addresses.1).unwrap_err();
+        ask_proc(addresses.0, addresses.1).unwrap_err();
+    }
+
+    #[test]
+    fn a_client_on_an_ipv6_socket_is_found() {
+        let (mut table, (theirs, ours)) = (String::from("  sl  local_address\n"), {
+            let address = |port| SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, port);
+            (address(0x1234), address(20202))
+        });
+        table.push_str(
+            "   1: 0000000000000000FFFF00000100007F:1234 0000000000000000FFFF00000100007F:4EEA 01 \
+             00000000:00000000 00:00000000 00000000  1000        0 77 1 0 20 0 0 10 -1\n",
+        );
+        if cfg!(target_endian = "little") {
+            assert_eq!(find_in_proc(&table, true, theirs, ours).unwrap().unwrap(), 1000);
+        }
+        assert!(find_in_proc(&table, false, theirs, ours).is_none());
+    }
+
+    #[test]
+    fn a_unix_connection_names_user_and_groups() {
+        let (_theirs, ours) = UnixStream::pair().unwrap();
+        let peer = of_unix(&ours.into()).unwrap();
+        assert_eq!(peer.uid, nix::unistd::geteuid().as_raw());
+        assert!(peer.groups.unwrap().contains(&nix::unistd::getegid().as_raw()));
+    }
+
+    #[test]
+    fn answers_of_sock_diag_are_read_with_care() {
+        let mut answer = vec![0; ANSWER];
+        answer[4] = 20;
+        read_sock_diag(&answer).unwrap_err();
+        answer[HEADER + 68] = 1;
+        assert_eq!(read_sock_diag(&answer).unwrap(), 0);
+        read_sock_diag(&answer[..ANSWER - 1]).unwrap_err();
+        read_sock_diag(&[]).unwrap_err();
+        answer[4] = 2;
+        read_sock_diag(&answer).unwrap_err();
+    }
+}
