@@ -59,6 +59,10 @@ pub(crate) struct Client {
     pub(crate) broken: bool,
     shut: bool,
     pub(crate) interest: EpollFlags,
+    /// Its share of the memory for clients, as last counted.
+    pub(crate) share: usize,
+    /// What a block may hold now.
+    pub(crate) block_size: usize,
 }
 
 impl Client {
@@ -77,7 +81,14 @@ impl Client {
             broken: false,
             shut: false,
             interest: EpollFlags::empty(),
+            share: 0,
+            block_size: 0,
         }
+    }
+
+    /// The memory of its buffers, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.input.capacity() + self.output.capacity()
     }
 
     /// Reads what is there, up to the share of one turn.

@@ -14,6 +14,7 @@ use protocol::papa::{
 use crate::child::{self, ChildSpec, Credentials, SpawnError};
 use crate::errno::errno_text;
 use crate::help;
+use crate::info;
 use crate::poller::{Poller, ProcessId};
 use crate::process_table::Hosted;
 use crate::socket::BindError;
@@ -92,6 +93,7 @@ pub(crate) fn execute(
             Outcome::Reply(text)
         }
         Command::Help(topic) => Outcome::Reply(help::text(&topic).into_bytes()),
+        Command::Info => Outcome::Reply(info::text(tables).into_bytes()),
         Command::Quit => Outcome::Quit,
         Command::ExitIfIdle if tables.is_idle() => Outcome::Exit,
         Command::ExitIfIdle => Outcome::Reply(b"not idle".to_vec()),

@@ -17,6 +17,7 @@ fn verb_text(verb: Verb, noun: Option<Noun>) -> &'static str {
         (Verb::ExitIfIdle, _) => include_str!("help/exit_if_idle.txt"),
         (Verb::Get, _) => include_str!("help/get.txt"),
         (Verb::Help, _) => include_str!("help/help.txt"),
+        (Verb::Info, _) => include_str!("help/info.txt"),
         (Verb::List, None) => include_str!("help/list.txt"),
         (Verb::List, Some(Noun::Processes)) => include_str!("help/list_processes.txt"),
         (Verb::List, Some(Noun::Sockets)) => include_str!("help/list_sockets.txt"),

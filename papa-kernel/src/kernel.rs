@@ -14,6 +14,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use protocol::papa::{GREETING, PROMPT};
 
 use crate::access::Access;
+use crate::budget::Budget;
 use crate::client::{Client, Mode};
 use crate::command::now;
 use crate::listener::Listener;
@@ -37,6 +38,7 @@ pub(crate) struct Kernel {
     poller: Poller,
     listener: Listener,
     access: Access,
+    budget: Budget,
     signals: SignalFd,
     next_client: u64,
     /// Clients to serve at the end of the turn.
@@ -68,6 +70,7 @@ impl Kernel {
             poller,
             listener,
             access,
+            budget: Budget::default(),
             signals,
             next_client: 0,
             due: BTreeSet::new(),
@@ -87,6 +90,8 @@ impl Kernel {
             for id in std::mem::take(&mut self.due) {
                 self.serve(id);
             }
+            self.keep_to_budget();
+            self.tables.processes.reap_doomed();
         }
         let hosted =
             self.tables.processes.iter().filter(|(.., hosted)| hosted.is_running()).count();
@@ -198,7 +203,7 @@ impl Kernel {
         if self.clients.len() >= MOST_CLIENTS {
             let leaving = self.clients.values().find(|client| matches!(client.mode, Mode::Leaving));
             if let Some(oldest) = leaving.map(|client| client.id) {
-                self.clients.remove(&oldest);
+                self.close(oldest);
             }
         }
         if let Some(text) = refusal {
@@ -206,6 +211,8 @@ impl Kernel {
             client.leave(text.as_bytes());
         } else if self.clients.len() >= MOST_CLIENTS {
             client.leave(format!("Error: More than {MOST_CLIENTS} clients\n").as_bytes());
+        } else if self.budget.is_exhausted() {
+            client.leave(b"Error: No memory is left for another client\n");
         } else {
             client.output.extend(GREETING.bytes().chain(PROMPT.bytes()));
             self.exit_requested = false;
@@ -217,6 +224,9 @@ impl Kernel {
     /// Moves the conversation with a client on, writes, and closes what has come to its end.
     fn serve(&mut self, id: ClientId) {
         let Some(mut client) = self.clients.remove(&id) else { return };
+        self.tables.status.clients = self.clients.len() + 1;
+        self.tables.status.client_memory = self.budget.held();
+        client.block_size = self.budget.block_size();
         loop {
             let progress = session::advance(&mut client, &mut self.tables, &self.poller);
             self.exit_requested |= progress == Progress::Exit;
@@ -231,20 +241,50 @@ impl Kernel {
             }
             break;
         }
+        let memory = client.memory();
+        self.budget.update(&mut client.share, memory);
         if client.is_done() {
-            session::stop_watching(&mut client, &mut self.tables);
-            return;
+            return self.let_go(client);
         }
         let wanted = client.wanted();
         if wanted != client.interest {
             client.interest = wanted;
             if let Err(error) = self.poller.change(&client, Source::Client(id), wanted) {
                 tracing::error!(client = id.0, %error, "could not go on watching a client");
-                session::stop_watching(&mut client, &mut self.tables);
-                return;
+                return self.let_go(client);
             }
         }
         self.clients.insert(id, client);
+    }
+
+    fn close(&mut self, id: ClientId) {
+        if let Some(client) = self.clients.remove(&id) {
+            self.let_go(client);
+        }
+    }
+
+    fn let_go(&mut self, mut client: Client) {
+        self.budget.update(&mut client.share, 0);
+        session::stop_watching(&mut client, &mut self.tables);
+    }
+
+    /// Closes the clients that hold most until all others fit.
+    fn keep_to_budget(&mut self) {
+        while self.budget.is_exhausted() {
+            let largest = self.clients.values_mut().max_by_key(|client| client.share);
+            let Some(client) = largest.filter(|client| client.share > 0) else { return };
+            tracing::warn!(client = client.id.0, bytes = client.share, "closed: holds too much");
+            let id = client.id;
+            if client.is_flushed() {
+                session::stop_watching(client, &mut self.tables);
+                client.leave(b"Error: This connection holds too much of the kernel's memory\n");
+                self.budget.update(&mut client.share, 0);
+                self.due.insert(id);
+            } else {
+                // It does not read, so it would not read why either.
+                self.close(id);
+            }
+        }
     }
 }
 

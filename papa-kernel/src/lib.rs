@@ -6,6 +6,7 @@
 //! the whole program.
 
 mod access;
+mod budget;
 pub mod child;
 mod cli;
 mod client;
@@ -13,7 +14,9 @@ mod command;
 mod errno;
 mod exit;
 mod help;
+mod info;
 mod kernel;
+mod leftover;
 mod listener;
 mod output;
 mod peer;

@@ -137,6 +137,11 @@ impl Ring {
         self.released_offset
     }
 
+    /// Bytes that are held.
+    pub(crate) fn len(&self) -> u64 {
+        self.data.len() as u64
+    }
+
     /// Bytes that were evicted before anybody acknowledged them.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped

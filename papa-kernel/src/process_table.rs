@@ -17,6 +17,7 @@ use nix::sys::epoll::EpollFlags;
 use protocol::papa::{OutputMode, ProcessRow, ProcessSpec};
 
 use crate::child::{Credentials, Exit, Output, PidFd, Spawned};
+use crate::leftover::Leftovers;
 use crate::output::{RecordView, Ring};
 use crate::poller::{ClientId, Poller, ProcessId, Source};
 
@@ -60,6 +61,11 @@ pub(crate) struct ProcessTable {
     names: BTreeMap<String, ProcessId>,
     hosted: BTreeMap<ProcessId, Hosted>,
     next_id: u64,
+    leftovers: Leftovers,
+    /// Killed because their end could not be watched for; not yet reaped.
+    doomed: Vec<PidFd>,
+    /// Bytes evicted from the rings of processes that are gone.
+    dropped: u64,
 }
 
 /// One step of reading a pipe.
@@ -218,6 +224,7 @@ impl ProcessTable {
         if let Err(error) = registered() {
             // Nobody would notice its end: better not to have started it.
             let _ = spawned.pidfd.send_signal(libc::SIGKILL);
+            self.doomed.push(spawned.pidfd);
             return Err(error);
         }
         let limit = usize::try_from(spec.bufsize.unwrap_or(DEFAULT_BUFFER)).unwrap_or(usize::MAX);
@@ -266,12 +273,17 @@ impl ProcessTable {
         buffer: &mut [u8],
         now: f64,
     ) -> PipeRead {
-        let hosted = self.hosted.get_mut(&id);
-        hosted.map_or(PipeRead::End, |hosted| hosted.read_pipe(stderr, buffer, now))
+        match self.hosted.get_mut(&id).filter(|hosted| hosted.is_running()) {
+            Some(hosted) => hosted.read_pipe(stderr, buffer, now),
+            None => {
+                self.leftovers.drain(id, stderr, buffer);
+                PipeRead::End
+            }
+        }
     }
 
-    /// Looks whether a process has ended. Its last output is taken and its pipes are closed, so
-    /// that a grandchild that holds them cannot hide the end. True if it has ended now.
+    /// Looks whether a process has ended. Its last output is taken; a pipe that a
+    /// grandchild holds open is kept apart and cannot hide the end. True if it has ended now.
     pub(crate) fn note_exit(
         &mut self,
         id: ProcessId,
@@ -299,7 +311,11 @@ impl ProcessTable {
             {
             }
         }
-        (hosted.stdout, hosted.stderr) = (None, None);
+        for (stderr, pipe) in [(false, hosted.stdout.take()), (true, hosted.stderr.take())] {
+            if let Some(pipe) = pipe {
+                self.leftovers.keep(id, stderr, pipe);
+            }
+        }
         // It stays readable until it is reaped, which may be much later.
         if let Err(error) = poller.remove(&hosted.pidfd) {
             tracing::error!(name = hosted.spec.name, %error, "could not stop watching a child");
@@ -373,8 +389,27 @@ impl ProcessTable {
         let done = self.hosted.get(&id).is_some_and(|hosted| {
             hosted.followers.is_empty() && self.names.get(&hosted.spec.name) != Some(&id)
         });
-        if done {
-            self.hosted.remove(&id);
+        if done && let Some(gone) = self.hosted.remove(&id) {
+            self.dropped += gone.ring.dropped();
         }
+    }
+
+    /// Reaps what was killed at its start, as soon as that has ended.
+    pub(crate) fn reap_doomed(&mut self) {
+        self.doomed.retain(|pidfd| matches!(pidfd.reap(), Ok(None)));
+    }
+
+    /// Bytes of output that wait for somebody.
+    pub(crate) fn unread(&self) -> u64 {
+        self.hosted.values().map(|hosted| hosted.ring.len()).sum()
+    }
+
+    /// Bytes that were evicted since the kernel started.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped + self.hosted.values().map(|hosted| hosted.ring.dropped()).sum::<u64>()
+    }
+
+    pub(crate) fn leftovers(&self) -> &Leftovers {
+        &self.leftovers
     }
 }

@@ -45,7 +45,11 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
             },
             Mode::Watching(watch) => {
                 let sent = watch.awaits_answer()
-                    || watch.send_block(&mut tables.processes, &mut client.output);
+                    || watch.send_block(
+                        &mut tables.processes,
+                        &mut client.output,
+                        client.block_size,
+                    );
                 let line = if sent { client.take_line() } else { Ok(None) };
                 match line {
                     Ok(Some(line)) => take_answer(client, tables, &line),

@@ -218,6 +218,11 @@ fn start_listening_or(
     Backlog::new(length).and_then(|backlog| listen(fd, backlog)).map_err(failed)
 }
 
+/// Whether the host means an address without looking anything up, which could take long.
+pub(crate) fn is_address(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok()
+}
+
 fn resolve(host: &str, port: u16, family: Family) -> Result<SocketAddr, BindError> {
     let unknown = |reason: String| BindError::UnknownHost { host: host.to_owned(), port, reason };
     let fits = |address: &SocketAddr| address.is_ipv6() == (family == Family::Inet6);

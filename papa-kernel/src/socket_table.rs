@@ -28,6 +28,9 @@ pub(crate) enum MakeSocketError {
     /// Another managed socket has the path.
     #[error("Socket for {0} has already been created")]
     PathTaken(String),
+    /// Names are not looked up here.
+    #[error("Bad host \"{0}\" - give an address; the kernel does not look names up")]
+    NotAnAddress(String),
     #[error(transparent)]
     Bind(#[from] BindError),
 }
@@ -126,6 +129,10 @@ impl SocketTable {
         };
         if let Some(path) = spec.path.as_ref().filter(|path| taken(path)) {
             return Err(MakeSocketError::PathTaken(String::from_utf8_lossy(path).into_owned()));
+        }
+        // The system's resolver would block the loop.
+        if let Some(host) = spec.host.as_ref().filter(|host| !socket::is_address(host)) {
+            return Err(MakeSocketError::NotAnAddress(host.clone()));
         }
         let Bound { fd, host, port, path } = socket::bind(&spec)?;
         let fd = Some(fd).filter(|_| !(spec.reuseport && spec.kind == Kind::Dgram));

@@ -2,6 +2,7 @@
 
 use protocol::papa::Pattern;
 
+use crate::info::Status;
 use crate::process_table::ProcessTable;
 use crate::socket_table::SocketTable;
 use crate::value_table::ValueTable;
@@ -12,6 +13,8 @@ pub(crate) struct Tables {
     pub(crate) sockets: SocketTable,
     pub(crate) values: ValueTable,
     pub(crate) processes: ProcessTable,
+    /// About the clients, for `info` alone.
+    pub(crate) status: Status,
 }
 
 impl Tables {

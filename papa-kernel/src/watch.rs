@@ -11,9 +11,6 @@ use crate::output::RecordKind;
 use crate::poller::{ClientId, ProcessId};
 use crate::process_table::ProcessTable;
 
-/// A block ends after the record that reaches this size. Holds a full buffer of the default size.
-const BLOCK_SIZE: usize = 4 << 20;
-
 /// The stream of one client.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -61,8 +58,14 @@ impl Watch {
         self.followed.is_empty()
     }
 
-    /// Appends the next block to `out`, if there is anything to send.
-    pub(crate) fn send_block(&mut self, table: &mut ProcessTable, out: &mut Vec<u8>) -> bool {
+    /// Appends the next block to `out`, if there is anything to send. The block ends after the
+    /// record that reaches `size`.
+    pub(crate) fn send_block(
+        &mut self,
+        table: &mut ProcessTable,
+        out: &mut Vec<u8>,
+        size: usize,
+    ) -> bool {
         let begin = out.len();
         let later = self.resume_after.take().map_or(0, |id| id.0 + 1);
         let order =
@@ -76,7 +79,7 @@ impl Watch {
             let form = self.form;
             let before = out.len();
             let sent = hosted.send_unread(self.client, |record, missing| {
-                if out.len() - begin >= BLOCK_SIZE {
+                if out.len() - begin >= size {
                     return false;
                 }
                 if missing > 0 && form == Form::Exact {

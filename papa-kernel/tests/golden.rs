@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use harness::{Kernel, free_port};
+use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 use normal::Normalizer;
 use serde_json::Value;
@@ -190,7 +191,7 @@ impl<'a> Player<'a> {
             self.connections.remove(&name);
         } else if step.get("rst").is_some() {
             let stream = self.connections.remove(&name).unwrap();
-            let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+            let linger = linger { l_onoff: 1, l_linger: 0 };
             setsockopt(&stream, sockopt::Linger, &linger).unwrap();
         } else if let Some(signal) = step["kill"].as_i64() {
             let pid = self.normalizer.pids[text("proc").unwrap()];

@@ -1,0 +1,78 @@
+//! The answer to `info`: the kernel about itself, one `key=value` line each.
+
+use crate::tables::Tables;
+
+/// The version of what an upgrade hands over.
+pub(crate) const SNAPSHOT_FORMAT: u16 = 1;
+
+/// What the verbs cannot see by themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Status {
+    pub(crate) clients: usize,
+    /// Bytes in the buffers of clients.
+    pub(crate) client_memory: usize,
+}
+
+/// The lines, without a line feed after the last.
+pub(crate) fn text(tables: &Tables) -> String {
+    let status = tables.status;
+    let processes = &tables.processes;
+    let hosted = || processes.iter().map(|(.., hosted)| hosted);
+    let lines = [
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("pid", std::process::id().to_string()),
+        ("uptime", uptime().to_string()),
+        ("clients", status.clients.to_string()),
+        ("processes", hosted().count().to_string()),
+        ("running", hosted().filter(|hosted| hosted.is_running()).count().to_string()),
+        ("sockets", tables.sockets.iter().count().to_string()),
+        ("values", tables.values.iter().count().to_string()),
+        ("memory", resident_bytes().to_string()),
+        ("client_memory", status.client_memory.to_string()),
+        ("unread", processes.unread().to_string()),
+        ("dropped", processes.dropped().to_string()),
+        ("discarded", processes.leftovers().discarded.to_string()),
+        ("leftover_pipes", processes.leftovers().pipes.len().to_string()),
+        ("snapshot_format", SNAPSHOT_FORMAT.to_string()),
+    ];
+    lines.map(|(key, value)| format!("{key}={value}")).join("\n")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Seconds since this process was made; an upgrade in place does not begin anew.
+fn uptime() -> u64 {
+    // Fixed for programs on Linux, whatever the system itself counts with.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = read("/proc/self/stat");
+    // The name before may hold blanks; the start is the 20th field after it (proc(5)).
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let started = fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok());
+    let now = read("/proc/uptime");
+    let now = now.split_ascii_whitespace().next().and_then(|field| field.parse().ok());
+    let (started, now): (f64, f64) = (started.unwrap_or_default(), now.unwrap_or_default());
+    (now - started / TICKS_PER_SECOND).max(0.0) as u64
+}
+
+fn resident_bytes() -> u64 {
+    let pages = read("/proc/self/statm");
+    let pages = pages.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok());
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    pages.unwrap_or(0u64) * page.and_then(|size| size.try_into().ok()).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_has_a_key_and_a_value() {
+        let text = text(&Tables::default());
+        let lines: Vec<_> = text.lines().map(|line| line.split_once('=').unwrap()).collect();
+        assert!(lines.iter().all(|(key, value)| !key.is_empty() && !value.is_empty()));
+        let memory = lines.iter().find(|(key, _)| *key == "memory").unwrap().1;
+        assert!(memory.parse::<u64>().unwrap() > 0);
+    }
+}

@@ -1,0 +1,43 @@
+//! Pipes that somebody still holds after the process they were made for has ended.
+//!
+//! Its end was reported, so nothing can be delivered under its name any more. What a grandchild
+//! writes is read and thrown away, which keeps it from blocking or dying of SIGPIPE.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use crate::poller::ProcessId;
+
+/// Pipes kept; beyond that the oldest is closed.
+pub(crate) const MOST_LEFTOVERS: usize = 1024;
+
+/// The pipes by process and by stream; true is standard error.
+#[derive(Debug, Default)]
+pub(crate) struct Leftovers {
+    pub(crate) pipes: BTreeMap<(ProcessId, bool), OwnedFd>,
+    /// Bytes thrown away so far.
+    pub(crate) discarded: u64,
+}
+
+impl Leftovers {
+    /// Goes on reading a pipe.
+    pub(crate) fn keep(&mut self, process: ProcessId, stderr: bool, pipe: OwnedFd) {
+        self.pipes.insert((process, stderr), pipe);
+        if self.pipes.len() > MOST_LEFTOVERS {
+            tracing::warn!("closed the oldest pipe that outlived its process");
+            self.pipes.pop_first();
+        }
+    }
+
+    /// Reads a pipe once and throws away what was there; closes it at its end.
+    pub(crate) fn drain(&mut self, process: ProcessId, stderr: bool, buffer: &mut [u8]) {
+        let key = (process, stderr);
+        let Some(pipe) = self.pipes.get(&key) else { return };
+        match nix::unistd::read(pipe, buffer) {
+            Ok(0) => drop(self.pipes.remove(&key)),
+            Ok(count) => self.discarded += count as u64,
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
+            Err(_) => drop(self.pipes.remove(&key)),
+        }
+    }
+}
