@@ -102,6 +102,10 @@ impl Client {
                     share = share.saturating_sub(count);
                 }
                 Ok(count) => {
+                    if self.input.capacity() - self.input.len() < count {
+                        // Doubling would hold twice what a long line needs.
+                        self.input.reserve_exact(count.max(self.input.len().min(READ_PER_TURN)));
+                    }
                     self.input.extend_from_slice(buffer.get(..count).unwrap_or_default());
                     share = share.saturating_sub(count);
                 }

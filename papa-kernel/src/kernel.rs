@@ -187,9 +187,13 @@ impl Kernel {
         let peer = self.listener.identify(&stream);
         let refusal = match &peer {
             Ok(peer) if self.access.admits(peer) => None,
-            Ok(peer) => Some(Access::refusal(Some(peer))),
+            Ok(peer) => {
+                tracing::warn!(uid = peer.uid, "turned a client away");
+                Some(Access::refusal(Some(peer)))
+            }
             Err(error) => {
-                tracing::warn!(%error, "could not tell who connected");
+                // Most have only looked whether somebody listens.
+                tracing::debug!(%error, "could not tell who connected");
                 Some(Access::refusal(None))
             }
         };
@@ -207,7 +211,6 @@ impl Kernel {
             }
         }
         if let Some(text) = refusal {
-            tracing::warn!(?peer, "turned a client away");
             client.leave(text.as_bytes());
         } else if self.clients.len() >= MOST_CLIENTS {
             client.leave(format!("Error: More than {MOST_CLIENTS} clients\n").as_bytes());

@@ -1,0 +1,272 @@
+//! What must not hurt the kernel, its other clients or the output it keeps.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "only tests use it")]
+
+mod harness;
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+
+use harness::{Kernel, is_alive, wait_until};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+
+fn pid_in(row: &str) -> i32 {
+    let (_, rest) = row.split_once(" pid=").unwrap_or_else(|| panic!("no pid in {row}"));
+    rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn raise_own_limit(wanted: u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, wanted.max(soft).min(hard), hard).unwrap();
+}
+
+#[test]
+fn a_process_whose_descriptors_run_out_serves_on() {
+    // The kernel raises its soft limit to the hard one, so that is what is lowered.
+    let kernel = Kernel::start_with(|command| {
+        let program = command.get_program().to_owned();
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        *command = std::process::Command::new("setpriv");
+        command.args(["--bounding-set=-sys_resource", "--inh-caps=-sys_resource", "prlimit"]);
+        command.arg("--nofile=40:40").arg(program).args(arguments);
+    });
+    let mut first = kernel.client();
+    let mut others: Vec<_> = (0..60).map(|_| kernel.connect()).collect();
+    assert_eq!(first.ask("set a still here"), "");
+    let answer = first.ask("make process p sleep 100");
+    assert!(answer.starts_with("Error: "), "{answer}");
+    // With descriptors free again everything works again.
+    others.clear();
+    wait_until("a process can start", || first.ask("make process p sleep 100").contains(" pid="));
+    assert_eq!(kernel.client().ask("get a"), "still here");
+}
+
+#[test]
+fn a_full_process_table_is_an_error_and_nothing_more() {
+    if !Uid::effective().is_root() {
+        eprintln!("skipped: only root can run the kernel as a user without processes");
+        return;
+    }
+    const NOBODY_ELSE: u32 = 54321;
+    // In a directory of its own, since that user may not enter the build's.
+    let directory = tempfile::tempdir().unwrap();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory.path(), open).unwrap();
+    let copy = directory.path().join("papa-kernel");
+    std::fs::copy(env!("CARGO_BIN_EXE_papa-kernel"), &copy).unwrap();
+    let kernel = Kernel::start_with(|command| {
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        *command = std::process::Command::new("prlimit");
+        command.arg("--nproc=3:3").arg(&copy).args(arguments).current_dir("/");
+        command.uid(NOBODY_ELSE).gid(NOBODY_ELSE);
+    });
+    let mut client = kernel.client();
+    for name in ["a", "b"] {
+        assert!(client.ask(&format!("make process {name} sleep 100")).contains(" pid="));
+    }
+    let answer = client.ask("make process c sleep 100");
+    assert!(answer.contains("[Errno 11]"), "{answer}");
+    assert_eq!(client.ask("list processes c"), "");
+    kill(Pid::from_raw(pid_in(&client.ask("list processes a"))), Signal::SIGKILL).unwrap();
+    wait_until("a is gone", || {
+        client.ask("remove processes a");
+        client.ask("make process c sleep 100").contains(" pid=")
+    });
+}
+
+#[test]
+fn a_child_killed_at_any_moment_of_its_start_is_an_end_like_any_other() {
+    let kernel = Kernel::start(&[]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for pid in kernel.children() {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                }
+            }
+        });
+        let mut client = kernel.client();
+        for round in 0..200 {
+            let answer = client.ask(&format!("make process p{round} sleep 100"));
+            assert!(answer.contains(" pid=") || answer.starts_with("Error: "), "{answer}");
+        }
+        wait_until("all have ended", || !client.ask("list processes").contains("running=True"));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        client.ask("remove processes");
+    });
+    assert_eq!(kernel.info("processes"), 0);
+    assert_eq!(kernel.children(), [0; 0]);
+}
+
+#[test]
+fn a_thousand_silent_clients_keep_nobody_waiting() {
+    raise_own_limit(4096);
+    let kernel = Kernel::start(&[]);
+    let silent: Vec<_> = (0..1000).map(|_| kernel.client()).collect();
+    assert_eq!(kernel.info("clients"), 1001);
+    assert!(kernel.info("memory") < 32 << 20);
+    drop(silent);
+    wait_until("they are forgotten", || kernel.info("clients") == 1);
+}
+
+#[test]
+fn a_client_that_never_reads_is_not_served_on() {
+    let kernel = Kernel::start(&[]);
+    let mut deaf = kernel.connect();
+    kernel.client().ask(&format!("set big {}", "x".repeat(1 << 20)));
+    deaf.send("get big\n".repeat(2000));
+    assert_eq!(kernel.client().ask("get other"), "");
+    assert!(kernel.info("client_memory") < 8 << 20);
+    let mut watching = kernel.client();
+    kernel.client().ask("make process p /bin/sh -c head\\ -c\\ 1000000\\ /dev/zero;\\ sleep\\ 100");
+    watching.send("watch processes p\n");
+    wait_until("it is written", || kernel.info("unread") == 1_000_000);
+    assert_eq!(kernel.client().ask("get other"), "");
+}
+
+#[test]
+fn hoarding_clients_make_room_for_others() {
+    let kernel = Kernel::start(&[]);
+    let mut hoarders = Vec::new();
+    for _ in 0..80 {
+        let mut client = kernel.client();
+        // No line feed, so it must be kept; the kernel may close another one to make room.
+        let _ = client.stream.write_all(&vec![b'x'; 4 << 20]);
+        hoarders.push(client);
+    }
+    // What one turn of the loop reads may come on top for a moment.
+    assert!(kernel.info("client_memory") <= (256 + 32) << 20);
+    assert!(kernel.info("memory") < (256 + 64) << 20);
+    assert_eq!(kernel.client().ask("set a b"), "");
+    let told = "Error: This connection holds too much of the kernel's memory\n";
+    hoarders.iter_mut().for_each(|client| client.stream.end_writing());
+    let ends: Vec<_> = hoarders.iter_mut().map(harness::Client::read_all).collect();
+    assert!(ends.iter().any(|end| end == told.as_bytes()));
+    assert!(ends.iter().any(|end| end.is_empty()));
+}
+
+#[test]
+fn a_line_of_ten_megabytes_is_refused_with_a_reason() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    // The kernel may hang up before all is sent.
+    let _ = client.stream.write_all(&vec![b'x'; 10 << 20]);
+    let _ = client.stream.write_all(b"\n");
+    let text = String::from_utf8(client.read_all()).unwrap();
+    assert_eq!(text, "Error: A line may have 4194304 bytes at most\n> ");
+    assert_eq!(kernel.client().ask("get a"), "");
+}
+
+#[test]
+fn a_flood_that_nobody_watches_takes_bounded_memory_and_is_counted() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    let script = "head -c 300000000 /dev/zero | tr '\\0' y; echo; echo end";
+    client.send(format!("%make process p env.PATH=/usr/bin:/bin /bin/sh -c {}\n", exact(script)));
+    client.read_to("> ");
+    wait_until("it has ended", || client.ask("list processes").contains("running=False"));
+    let row = client.ask("list processes");
+    let dropped: u64 =
+        row.split_once("dropped=").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(dropped + kernel.info("unread"), 300_000_005);
+    assert!(kernel.info("unread") <= 2 << 20);
+    assert!(kernel.info("memory") < 24 << 20);
+    client.send("%watch processes p\n");
+    let text = client.blocks_until(|text| text.contains("closed:p:"));
+    assert!(text.contains("\ny") && text.contains("\nend\n"), "the end is what is kept");
+    assert!(text.contains(&format!(":{dropped}\n")), "the loss is told");
+}
+
+fn exact(text: &str) -> String {
+    let mut out = Vec::new();
+    protocol::papa::encode(text.as_bytes(), &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn either_stream_may_end_before_the_other() {
+    let kernel = Kernel::start(&[]);
+    for (name, first, then, expected) in
+        [("o", ">&-", "echo late >&2", "err"), ("e", "2>&-", "echo late", "out")]
+    {
+        let mut client = kernel.client();
+        let script = format!("exec {first}; sleep 0.1; {then}; sleep 0.1; {then}; exit 3");
+        client.send(format!("%make process {name} watch=1 /bin/sh -c {}\n", exact(&script)));
+        let text = client.blocks_until(|text| text.contains("closed:"));
+        let late = text.matches("late\n").count();
+        assert_eq!((late, text.contains(&format!("{expected}:{name}:"))), (2, true), "{text}");
+        assert!(text.trim_end().ends_with(":3"), "{text}");
+    }
+}
+
+#[test]
+fn an_exit_status_is_kept_until_somebody_has_read_it() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    let pid = pid_in(&client.ask("make process p /bin/sh -c exit\\ 42"));
+    wait_until("it has ended", || client.ask("list processes").contains("running=False"));
+    for acknowledged in [false, true] {
+        let mut watcher = kernel.client();
+        watcher.send("watch processes p\n");
+        assert!(watcher.block().trim_end_matches("] ").ends_with(":42\n"));
+        // Nobody else can get the number: the zombie keeps it.
+        assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
+        if acknowledged {
+            watcher.acknowledge();
+            assert_eq!(watcher.read_to("> "), "Nothing left to watch\n> ");
+        }
+    }
+    assert_eq!(client.ask("list processes"), "");
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
+#[test]
+fn a_grandchild_with_the_pipe_neither_hides_the_end_nor_dies() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    let directory = tempfile::tempdir().unwrap();
+    let (go, done) = (directory.path().join("go"), directory.path().join("done"));
+    // Writes more than a pipe holds, so that it would block if nobody read.
+    let script = format!(
+        "(while ! test -e {0}; do sleep 0.02; done; head -c 300000 /dev/zero && touch {1}) & exit 5",
+        go.display(),
+        done.display()
+    );
+    client.send(format!(
+        "%make process p env.PATH=/usr/bin:/bin watch=1 /bin/sh -c {}\n",
+        exact(&script)
+    ));
+    let text = client.blocks_until(|text| text.contains("closed:"));
+    assert!(text.trim_end().ends_with(":5"), "{text}");
+    client.acknowledge();
+    assert_eq!(client.read_to("> "), "Nothing left to watch\n> ");
+    assert_eq!(kernel.info("leftover_pipes"), 2);
+    std::fs::write(&go, "").unwrap();
+    wait_until("the grandchild is through", || done.exists());
+    wait_until("its pipes are closed", || kernel.info("leftover_pipes") == 0);
+    assert_eq!(kernel.info("discarded"), 300_000);
+}
+
+#[test]
+fn host_names_are_refused_and_do_not_block() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    let answer = client.ask("make socket a host=www.example.org");
+    assert!(
+        answer.starts_with("Error: Bad host \"www.example.org\" - give an address"),
+        "{answer}"
+    );
+    assert!(client.ask("make socket a host=localhost").contains(" port="));
+}
+
+#[test]
+fn hosted_processes_outlive_a_client_but_not_their_pid() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    let pid = pid_in(&client.ask("make process p sleep 100"));
+    drop(client);
+    assert!(is_alive(pid));
+    assert_eq!(pid_in(&kernel.client().ask("list processes")), pid);
+}
