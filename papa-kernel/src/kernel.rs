@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{SigSet, Signal};
@@ -17,6 +18,7 @@ use crate::access::Access;
 use crate::budget::Budget;
 use crate::client::{Client, Mode};
 use crate::command::now;
+use crate::flow::Flow;
 use crate::listener::Listener;
 use crate::poller::{ClientId, Poller, ProcessId, Source};
 use crate::process_table::PipeRead;
@@ -39,6 +41,7 @@ pub(crate) struct Kernel {
     listener: Listener,
     access: Access,
     budget: Budget,
+    flow: Flow,
     signals: SignalFd,
     next_client: u64,
     /// Clients to serve at the end of the turn.
@@ -71,6 +74,7 @@ impl Kernel {
             listener,
             access,
             budget: Budget::default(),
+            flow: Flow::default(),
             signals,
             next_client: 0,
             due: BTreeSet::new(),
@@ -84,13 +88,16 @@ impl Kernel {
     /// Serves until the end is asked for.
     pub(crate) fn run(&mut self) -> io::Result<()> {
         while !self.is_over() {
-            for (source, flags) in self.poller.wait(self.due.is_empty())? {
+            let limit =
+                if self.due.is_empty() { self.flow.timeout() } else { Some(Duration::ZERO) };
+            for (source, flags) in self.poller.wait(limit)? {
                 self.handle(source, flags)?;
             }
             for id in std::mem::take(&mut self.due) {
                 self.serve(id);
             }
             self.keep_to_budget();
+            self.flow.resume(&mut self.tables.processes, &self.poller);
             self.tables.processes.reap_doomed();
         }
         let hosted =
@@ -134,8 +141,10 @@ impl Kernel {
 
     fn read_output(&mut self, id: ProcessId, stderr: bool) {
         let read = self.tables.processes.read_output(id, stderr, &mut self.buffer, now());
-        if read == PipeRead::Data {
-            self.tell_followers(id);
+        match read {
+            PipeRead::Data => self.tell_followers(id),
+            PipeRead::Full => self.flow.pause(id, stderr, &self.tables.processes, &self.poller),
+            PipeRead::Empty | PipeRead::End => {}
         }
     }
 

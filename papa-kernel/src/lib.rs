@@ -13,6 +13,7 @@ mod client;
 mod command;
 mod errno;
 mod exit;
+mod flow;
 mod help;
 mod info;
 mod kernel;

@@ -138,8 +138,18 @@ impl Ring {
     }
 
     /// Bytes that are held.
-    pub(crate) fn len(&self) -> u64 {
-        self.data.len() as u64
+    pub(crate) fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Bytes that may be held.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Allows for more.
+    pub(crate) fn extend_limit(&mut self, by: usize) {
+        self.limit = self.limit.saturating_add(by);
     }
 
     /// Bytes that were evicted before anybody acknowledged them.

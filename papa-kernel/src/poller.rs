@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
@@ -96,11 +97,14 @@ impl Poller {
         Ok(self.epoll.delete(fd)?)
     }
 
-    /// What has happened. Waits for it without a time limit, or does not wait at all.
-    pub(crate) fn wait(&self, may_block: bool) -> io::Result<Vec<(Source, EpollFlags)>> {
+    /// What has happened. Waits for it up to the limit, if there is one.
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<Vec<(Source, EpollFlags)>> {
         const AT_ONCE: usize = 64;
         let mut events = [EpollEvent::empty(); AT_ONCE];
-        let timeout = if may_block { EpollTimeout::NONE } else { EpollTimeout::ZERO };
+        // Rounded up, so that a wait is not cut into many short ones.
+        let limit = limit.map(|limit| limit.as_micros().div_ceil(1000));
+        let limit = limit.map(|limit| i32::try_from(limit).unwrap_or(i32::MAX));
+        let timeout = EpollTimeout::try_from(limit.unwrap_or(-1)).unwrap_or(EpollTimeout::NONE);
         let count = match self.epoll.wait(&mut events, timeout) {
             Ok(count) => count,
             Err(nix::Error::EINTR) => 0,

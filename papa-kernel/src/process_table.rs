@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::epoll::EpollFlags;
 use protocol::papa::{OutputMode, ProcessRow, ProcessSpec};
@@ -53,6 +53,8 @@ pub(crate) struct Hosted {
     /// The highest record that anybody has acknowledged.
     acknowledged: u64,
     followers: Vec<Follower>,
+    /// Nobody has answered for so long that output is no longer held back for it.
+    impatient: bool,
 }
 
 /// Hosted processes by name and by number.
@@ -73,6 +75,8 @@ pub(crate) struct ProcessTable {
 pub(crate) enum PipeRead {
     /// New output is in the ring.
     Data,
+    /// Not read: a watcher must make room first.
+    Full,
     /// Nothing there now.
     Empty,
     /// The pipe has ended and is closed.
@@ -180,6 +184,14 @@ impl Hosted {
         self.ring.release(slowest.unwrap_or(self.acknowledged).min(self.acknowledged));
     }
 
+    /// How much can be read without losing anything to a watcher that keeps up. `None`: there is
+    /// none, so there is no reason to hold back.
+    fn room(&self) -> Option<usize> {
+        let waits = !self.followers.is_empty() && !self.impatient && self.is_running();
+        let limit = Some(self.ring.limit()).filter(|limit| waits && *limit > 0)?;
+        Some(limit.saturating_sub(self.ring.len()))
+    }
+
     fn read_pipe(&mut self, stderr: bool, buffer: &mut [u8], now: f64) -> PipeRead {
         let pipe = if stderr { &mut self.stderr } else { &mut self.stdout };
         let Some(fd) = pipe else { return PipeRead::End };
@@ -242,6 +254,7 @@ impl ProcessTable {
             ring: Ring::new(limit),
             acknowledged: 0,
             followers: Vec::new(),
+            impatient: false,
         };
         self.hosted.insert(id, hosted);
         Ok(id)
@@ -274,7 +287,13 @@ impl ProcessTable {
         now: f64,
     ) -> PipeRead {
         match self.hosted.get_mut(&id).filter(|hosted| hosted.is_running()) {
-            Some(hosted) => hosted.read_pipe(stderr, buffer, now),
+            Some(hosted) => match hosted.room() {
+                Some(0) => PipeRead::Full,
+                room => {
+                    let size = room.map_or(buffer.len(), |room| room.min(buffer.len()));
+                    hosted.read_pipe(stderr, buffer.get_mut(..size).unwrap_or_default(), now)
+                }
+            },
             None => {
                 self.leftovers.drain(id, stderr, buffer);
                 PipeRead::End
@@ -305,6 +324,11 @@ impl ProcessTable {
                 Exit::Code(255)
             }
         };
+        if hosted.room().is_some() {
+            // What is left in the pipes comes on top, rather than pushing out what a watcher is
+            // about to read.
+            hosted.ring.extend_limit(MOST_READS * buffer.len());
+        }
         for stderr in [false, true] {
             let mut reads = 0..MOST_READS;
             while reads.next().is_some() && hosted.read_pipe(stderr, buffer, now) == PipeRead::Data
@@ -336,6 +360,7 @@ impl ProcessTable {
         if let Some(follower) = follower {
             follower.acknowledged = follower.acknowledged.max(seq);
         }
+        hosted.impatient = false;
         hosted.acknowledged = hosted.acknowledged.max(seq);
         let ended = hosted.is_end(seq);
         if ended {
@@ -399,9 +424,29 @@ impl ProcessTable {
         self.doomed.retain(|pidfd| matches!(pidfd.reap(), Ok(None)));
     }
 
+    /// A pipe that is still read, of a process or left over from it.
+    pub(crate) fn pipe(&self, id: ProcessId, stderr: bool) -> Option<BorrowedFd<'_>> {
+        let own = self.hosted.get(&id).and_then(|hosted| {
+            if stderr { hosted.stderr.as_ref() } else { hosted.stdout.as_ref() }
+        });
+        own.or_else(|| self.leftovers.pipes.get(&(id, stderr))).map(AsFd::as_fd)
+    }
+
+    /// Whether there is room for output, or no reason to wait for it.
+    pub(crate) fn may_read(&self, id: ProcessId) -> bool {
+        self.hosted.get(&id).is_none_or(|hosted| hosted.room() != Some(0))
+    }
+
+    /// Holds no output back for the watchers of a process until one of them answers.
+    pub(crate) fn lose_patience(&mut self, id: ProcessId) {
+        if let Some(hosted) = self.hosted.get_mut(&id) {
+            hosted.impatient = true;
+        }
+    }
+
     /// Bytes of output that wait for somebody.
     pub(crate) fn unread(&self) -> u64 {
-        self.hosted.values().map(|hosted| hosted.ring.len()).sum()
+        self.hosted.values().map(|hosted| hosted.ring.len() as u64).sum()
     }
 
     /// Bytes that were evicted since the kernel started.
