@@ -66,7 +66,7 @@ fn a_full_process_table_is_an_error_and_nothing_more() {
         assert!(client.ask(&format!("make process {name} sleep 100")).contains(" pid="));
     }
     let answer = client.ask("make process c sleep 100");
-    assert!(answer.contains("[Errno 11]"), "{answer}");
+    assert!(answer.contains("[Errno 11]") && answer.contains("RLIMIT_NPROC"), "{answer}");
     assert_eq!(client.ask("list processes c"), "");
     kill(Pid::from_raw(pid_in(&client.ask("list processes a"))), Signal::SIGKILL).unwrap();
     wait_until("a is gone", || {

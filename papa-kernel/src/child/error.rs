@@ -5,6 +5,17 @@ use std::path::PathBuf;
 
 use crate::errno::errno_text;
 
+/// Which limit stopped it, where one did.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EMFILE) => {
+            " - a hosted process takes up to 3; raise the hard limit of open files (LimitNOFILE=)"
+        }
+        Some(libc::EAGAIN) => " - a limit of processes is reached (RLIMIT_NPROC, TasksMax=)",
+        _ => "",
+    }
+}
+
 /// A process could not be started. The texts name what failed; the kernel sends them to clients.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -73,7 +84,7 @@ pub enum SpawnError {
         source: io::Error,
     },
     /// Pipes, the copy of the process or another step failed.
-    #[error("Could not {step} - {}", errno_text(source))]
+    #[error("Could not {step} - {}{}", errno_text(source), remedy(source))]
     System {
         /// What was being done.
         step: &'static str,
