@@ -9,10 +9,11 @@ mod credentials;
 mod error;
 mod pidfd;
 
+pub use crate::exit::Exit;
 pub use credentials::Credentials;
 pub use error::SpawnError;
 pub use nix::sys::resource::Resource;
-pub use pidfd::{Exit, PidFd};
+pub use pidfd::PidFd;
 
 use std::ffi::{CString, OsStr};
 use std::io;

@@ -5,14 +5,6 @@ use crate::tables::Tables;
 /// The version of what an upgrade hands over.
 pub(crate) const SNAPSHOT_FORMAT: u16 = 1;
 
-/// What the verbs cannot see by themselves.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Status {
-    pub(crate) clients: usize,
-    /// Bytes in the buffers of clients.
-    pub(crate) client_memory: usize,
-}
-
 /// The lines, without a line feed after the last.
 pub(crate) fn text(tables: &Tables) -> String {
     let status = tables.status;

@@ -2,10 +2,17 @@
 
 use protocol::papa::Pattern;
 
-use crate::info::Status;
 use crate::process_table::ProcessTable;
 use crate::socket_table::SocketTable;
 use crate::value_table::ValueTable;
+
+/// What the verbs cannot see by themselves.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Status {
+    pub(crate) clients: usize,
+    /// Bytes in the buffers of clients.
+    pub(crate) client_memory: usize,
+}
 
 /// Everything that outlives a client.
 #[derive(Debug, Default)]

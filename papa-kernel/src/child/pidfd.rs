@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-pub use crate::exit::Exit;
+use crate::exit::Exit;
 use crate::sys;
 
 /// A process, held by a descriptor that becomes readable when it ends.
