@@ -7,11 +7,13 @@
 
 mod credentials;
 mod error;
+mod frozen;
 mod pidfd;
 
 pub use crate::exit::Exit;
 pub use credentials::Credentials;
 pub use error::SpawnError;
+pub(crate) use frozen::{freeze_shield, thaw_shield};
 pub use nix::sys::resource::Resource;
 pub use pidfd::PidFd;
 

@@ -1,8 +1,10 @@
 //! The command line: arguments, the way into the background, and the only texts printed.
 
+mod request;
+
 use std::ffi::{CString, OsString};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -13,7 +15,10 @@ use crate::access::Access;
 use crate::child;
 use crate::kernel::Kernel;
 use crate::listener::Listener;
+use crate::origin::Origin;
+use crate::rehearsal::REHEARSE;
 use crate::sys::{Fork, fork};
+use crate::upgrade::{self, Handover};
 
 /// The port of papa 1.0.6.
 const DEFAULT_PORT: u16 = 20202;
@@ -30,6 +35,8 @@ Holds sockets, processes and values for circusd and serves them to its own user.
       --allow-group GROUP serve the members of this group as well (may be repeated)
       --daemonize         go into the background once clients can connect
       --title NAME        be shown as \"papa daemon from NAME\"
+      --upgrade[=PATH]    make the running kernel go on as PATH, by default as its
+                          own file, keeping everything
   -h, --help              print this text
   -V, --version           print the version
 ";
@@ -60,6 +67,9 @@ impl Default for Place {
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
     Serve(Options),
+    Upgrade(Place, Option<PathBuf>),
+    /// The number of the snapshot.
+    Rehearse(RawFd),
     Help,
     Version,
 }
@@ -69,6 +79,8 @@ enum Request {
 enum UsageError {
     #[error("{0} needs a value")]
     NoValue(String),
+    #[error("`{0}` is not the number of a descriptor")]
+    BadNumber(String),
     #[error("`{0}` is not a port; use a number from 1 to 65535")]
     BadPort(String),
     #[error("unknown argument `{0}`")]
@@ -78,10 +90,24 @@ enum UsageError {
 /// Runs the program with these arguments (without its name) and returns its exit code: 0 after a
 /// proper end, 1 when it could not serve, 2 for arguments it does not understand.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match parse(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    match Handover::from_environment() {
+        Ok(None) => {}
+        Ok(Some(handover)) => return take_over(handover, arguments),
+        Err(error) => return fail(&error.to_string(), 1),
+    }
+    match parse(arguments.iter().cloned()) {
         Ok(Request::Help) => print(USAGE),
         Ok(Request::Version) => print(concat!("papa-kernel ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Request::Serve(options)) => match start(&options) {
+        Ok(Request::Rehearse(snapshot)) => match upgrade::rehearse(snapshot, check_arguments) {
+            Ok(text) => print(&format!("{text}\n")),
+            Err(error) => fail(&error.to_string(), 1),
+        },
+        Ok(Request::Upgrade(place, path)) => match request::upgrade(&place, path) {
+            Ok(text) => print(&format!("{text}\n")),
+            Err(text) => fail(&text, 1),
+        },
+        Ok(Request::Serve(options)) => match start(&options, Origin::new(arguments)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(text) => fail(&text, 1),
         },
@@ -102,6 +128,7 @@ fn fail(text: &str, code: u8) -> ExitCode {
 
 fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, UsageError> {
     let mut options = Options::default();
+    let mut upgrade = None;
     while let Some(argument) = arguments.next() {
         let text = argument.to_string_lossy().into_owned();
         let (name, attached) = match text.split_once('=') {
@@ -123,6 +150,12 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Usage
             "--title" => options.title = Some(value()?.to_string_lossy().into_owned()),
             "--allow-user" => options.allowed_users.push(value()?.to_string_lossy().into_owned()),
             "--allow-group" => options.allowed_groups.push(value()?.to_string_lossy().into_owned()),
+            "--upgrade" => upgrade = Some(attached.map(PathBuf::from)),
+            REHEARSE => {
+                let text = value()?.to_string_lossy().into_owned();
+                let number = text.parse().ok().filter(|number| *number > 2);
+                return number.map(Request::Rehearse).ok_or(UsageError::BadNumber(text));
+            }
             "-p" | "--port" => {
                 let text = value()?.to_string_lossy().into_owned();
                 let port = text.parse().ok().filter(|port| *port != 0);
@@ -131,11 +164,40 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Usage
             _ => return Err(UsageError::Unknown(text)),
         }
     }
-    Ok(Request::Serve(options))
+    Ok(match upgrade {
+        Some(path) => Request::Upgrade(options.place, path),
+        None => Request::Serve(options),
+    })
+}
+
+/// Whether a kernel could serve with these arguments, which another version of it got.
+fn check_arguments(arguments: Vec<OsString>) -> Result<Options, String> {
+    match parse(arguments.into_iter()) {
+        Ok(Request::Serve(options)) => Ok(options),
+        Ok(_) => Err("the kernel's arguments do not ask for a kernel".to_owned()),
+        Err(error) => Err(format!("the kernel's arguments are not understood: {error}")),
+    }
+}
+
+/// Goes on where another program has left off, or back to that program.
+fn take_over(handover: Handover, arguments: Vec<OsString>) -> ExitCode {
+    let guard = handover.guard();
+    let kernel = check_arguments(arguments.clone()).and_then(|options| {
+        start_logging(options.debug);
+        show_title(options.title.as_deref().unwrap_or_default());
+        guard.map_err(|error| error.to_string())?.take_over(Origin::new(arguments))
+    });
+    match kernel {
+        Ok(kernel) => match upgrade::serve(kernel) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("the kernel's loop failed: {error}"), 1),
+        },
+        Err(text) => fail(&handover.roll_back(&text), 1),
+    }
 }
 
 /// Listens and serves; with `--daemonize` in a process of its own.
-fn start(options: &Options) -> Result<(), String> {
+fn start(options: &Options, origin: Origin) -> Result<(), String> {
     let ready = if options.daemonize {
         match go_into_background()? {
             Some(ready) => Some(ready),
@@ -145,18 +207,18 @@ fn start(options: &Options) -> Result<(), String> {
         None
     };
     start_logging(options.debug);
-    let prepared = prepare(options).and_then(|kernel| {
+    let prepared = prepare(options, origin).and_then(|kernel| {
         if options.daemonize {
             leave_surroundings()?;
         }
         Ok(kernel)
     });
     match (prepared, ready) {
-        (Ok(mut kernel), ready) => {
+        (Ok(kernel), ready) => {
             if let Some(ready) = ready {
                 tell_launcher(ready, READY);
             }
-            kernel.run().map_err(|error| format!("the kernel's loop failed: {error}"))
+            upgrade::serve(kernel).map_err(|error| format!("the kernel's loop failed: {error}"))
         }
         (Err(text), Some(ready)) => {
             tell_launcher(ready, &text);
@@ -166,13 +228,9 @@ fn start(options: &Options) -> Result<(), String> {
     }
 }
 
-fn prepare(options: &Options) -> Result<Kernel, String> {
+fn prepare(options: &Options, origin: Origin) -> Result<Kernel, String> {
     if let Some(title) = &options.title {
-        let name = format!("papa daemon from {title}").replace('\0', "");
-        if let Ok(name) = CString::new(name) {
-            // Only the name in /proc/PID/comm; Linux keeps its first 15 bytes.
-            let _ = nix::sys::prctl::set_name(&name);
-        }
+        show_title(title);
     }
     let access = Access::new(&options.allowed_users, &options.allowed_groups);
     let access = access.map_err(|error| error.to_string())?;
@@ -182,7 +240,20 @@ fn prepare(options: &Options) -> Result<Kernel, String> {
     };
     let listener = listener.map_err(|error| error.to_string())?;
     child::raise_own_limits();
-    Kernel::new(listener, access).map_err(|error| format!("cannot start: {error}"))
+    Kernel::new(listener, access, origin).map_err(|error| format!("cannot start: {error}"))
+}
+
+/// Shows what the kernel belongs to; without a name, what it is. After an upgrade the system would
+/// show a number.
+fn show_title(title: &str) {
+    let name = match title {
+        "" => "papa-kernel".to_owned(),
+        title => format!("papa daemon from {title}").replace('\0', ""),
+    };
+    if let Ok(name) = CString::new(name) {
+        // Only the name in /proc/PID/comm; Linux keeps its first 15 bytes.
+        let _ = nix::sys::prctl::set_name(&name);
+    }
 }
 
 fn start_logging(debug: bool) {

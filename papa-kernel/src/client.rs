@@ -3,6 +3,8 @@
 //!
 //! Reads and writes bytes; what the lines mean is `session`'s business.
 
+mod frozen;
+
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::epoll::EpollFlags;
@@ -33,6 +35,8 @@ pub(crate) enum Mode {
     /// The last reply is on its way; input is thrown away until the client hangs up, since
     /// closing over unread input would reset the connection and lose that reply.
     Leaving,
+    /// The client asked for an upgrade, and hears how it ended before anything else.
+    Upgrading,
 }
 
 /// The line is longer than [`LONGEST_LINE`].
@@ -205,7 +209,7 @@ impl Client {
 
     /// Whether the connection can be closed.
     pub(crate) fn is_done(&self) -> bool {
-        let waiting = matches!(self.mode, Mode::Watching(_)) || self.has_line();
+        let waiting = matches!(self.mode, Mode::Watching(_) | Mode::Upgrading) || self.has_line();
         self.broken || (self.ended && self.is_flushed() && !waiting)
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum Outcome {
     Watch(Vec<u8>, Vec<ProcessId>),
     /// The connection ends.
     Quit,
+    /// Another program is asked to take over.
+    Upgrade(Option<Vec<u8>>),
     /// The kernel ends when the other clients have gone.
     Exit,
 }
@@ -95,6 +97,7 @@ pub(crate) fn execute(
         Command::Help(topic) => Outcome::Reply(help::text(&topic).into_bytes()),
         Command::Info => Outcome::Reply(info::text(tables).into_bytes()),
         Command::Quit => Outcome::Quit,
+        Command::Upgrade(path) => Outcome::Upgrade(path),
         Command::ExitIfIdle if tables.is_idle() => Outcome::Exit,
         Command::ExitIfIdle => Outcome::Reply(b"not idle".to_vec()),
     })

@@ -31,6 +31,7 @@ fn verb_text(verb: Verb, noun: Option<Noun>) -> &'static str {
         (Verb::Remove, Some(Noun::Sockets)) => include_str!("help/remove_sockets.txt"),
         (Verb::Remove, Some(Noun::Values)) => include_str!("help/remove_values.txt"),
         (Verb::Set, _) => include_str!("help/set.txt"),
+        (Verb::Upgrade, _) => include_str!("help/upgrade.txt"),
         (Verb::Watch, _) => include_str!("help/watch.txt"),
     }
 }

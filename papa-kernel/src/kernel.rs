@@ -4,6 +4,9 @@
 //! source that is ready, so that nobody starves; then every client that has something new to
 //! read is served once.
 
+mod frozen;
+mod upgrading;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,14 +17,19 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use protocol::papa::{GREETING, PROMPT};
 
+pub(crate) use frozen::{arguments, check, numbers};
+pub(crate) use upgrading::Takeover;
+
 use crate::access::Access;
 use crate::budget::Budget;
 use crate::client::{Client, Mode};
 use crate::command::now;
 use crate::flow::Flow;
 use crate::listener::Listener;
+use crate::origin::Origin;
 use crate::poller::{ClientId, Poller, ProcessId, Source};
 use crate::process_table::PipeRead;
+use crate::rehearsal::Rehearsal;
 use crate::session::{self, Progress};
 use crate::tables::Tables;
 
@@ -53,21 +61,38 @@ pub(crate) struct Kernel {
     /// Given up for a moment when descriptors run out, to turn a client away.
     spare: Option<OwnedFd>,
     buffer: Vec<u8>,
+    origin: Origin,
+    /// Another program shows that it can take over.
+    rehearsal: Option<Rehearsal>,
+    /// One has shown it and does so at the end of the turn.
+    takeover: Option<Takeover>,
+}
+
+/// Why the loop has ended.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The end was asked for.
+    Asked,
+    /// Another program can take over. If it does not, the loop can go on.
+    Takeover(Takeover),
 }
 
 impl Kernel {
     /// Takes over a listener and the process' signals.
-    pub(crate) fn new(listener: Listener, access: Access) -> io::Result<Self> {
-        let mut mask = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-            mask.add(signal);
-        }
-        mask.thread_block()?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        let poller = Poller::new()?;
-        poller.add(&listener, Source::Listener, EpollFlags::EPOLLIN)?;
-        poller.add(&signals, Source::Signals, EpollFlags::EPOLLIN)?;
-        Ok(Self {
+    pub(crate) fn new(listener: Listener, access: Access, origin: Origin) -> io::Result<Self> {
+        let kernel = Self::assemble(listener, access, Poller::new()?, open_signals()?, origin);
+        kernel.register_own()?;
+        Ok(kernel)
+    }
+
+    fn assemble(
+        listener: Listener,
+        access: Access,
+        poller: Poller,
+        signals: SignalFd,
+        origin: Origin,
+    ) -> Self {
+        Self {
             tables: Tables::default(),
             clients: BTreeMap::new(),
             poller,
@@ -82,11 +107,19 @@ impl Kernel {
             terminated: false,
             spare: spare_descriptor(),
             buffer: vec![0; PIPE_BUFFER],
-        })
+            origin,
+            rehearsal: None,
+            takeover: None,
+        }
     }
 
-    /// Serves until the end is asked for.
-    pub(crate) fn run(&mut self) -> io::Result<()> {
+    fn register_own(&self) -> io::Result<()> {
+        self.poller.add(&self.listener, Source::Listener, EpollFlags::EPOLLIN)?;
+        self.poller.add(&self.signals, Source::Signals, EpollFlags::EPOLLIN)
+    }
+
+    /// Serves until the end is asked for or another program can take over.
+    pub(crate) fn run(&mut self) -> io::Result<Ended> {
         while !self.is_over() {
             let limit =
                 if self.due.is_empty() { self.flow.timeout() } else { Some(Duration::ZERO) };
@@ -99,13 +132,19 @@ impl Kernel {
             self.keep_to_budget();
             self.flow.resume(&mut self.tables.processes, &self.poller);
             self.tables.processes.reap_doomed();
+            if let Some(takeover) = self.takeover.take() {
+                return Ok(Ended::Takeover(takeover));
+            }
+        }
+        if let Some(rehearsal) = self.rehearsal.take() {
+            rehearsal.cancel();
         }
         let hosted =
             self.tables.processes.iter().filter(|(.., hosted)| hosted.is_running()).count();
         if hosted > 0 {
             tracing::warn!(hosted, "ending while hosted processes run; their output is lost");
         }
-        Ok(())
+        Ok(Ended::Asked)
     }
 
     fn is_over(&self) -> bool {
@@ -127,6 +166,7 @@ impl Kernel {
                     self.due.insert(id);
                 }
             }
+            Source::Rehearsal => self.advance_rehearsal(),
             Source::Stdout(id) => self.read_output(id, false),
             Source::Stderr(id) => self.read_output(id, true),
             Source::Exit(id) => {
@@ -236,19 +276,24 @@ impl Kernel {
     /// Moves the conversation with a client on, writes, and closes what has come to its end.
     fn serve(&mut self, id: ClientId) {
         let Some(mut client) = self.clients.remove(&id) else { return };
+        let mut upgrade = None;
         self.tables.status.clients = self.clients.len() + 1;
         self.tables.status.client_memory = self.budget.held();
         client.block_size = self.budget.block_size();
         loop {
             let progress = session::advance(&mut client, &mut self.tables, &self.poller);
             self.exit_requested |= progress == Progress::Exit;
+            let has_more = progress == Progress::HasMore;
+            if let Progress::Upgrade(path) = progress {
+                upgrade = Some(path);
+            }
             let congested = client.is_congested();
             client.flush();
             // What held the conversation up may just have been written.
             if congested && !client.is_congested() && !client.broken {
                 continue;
             }
-            if progress == Progress::HasMore {
+            if has_more {
                 self.due.insert(id);
             }
             break;
@@ -267,6 +312,9 @@ impl Kernel {
             }
         }
         self.clients.insert(id, client);
+        if let Some(path) = upgrade {
+            self.begin_upgrade(id, path);
+        }
     }
 
     fn close(&mut self, id: ClientId) {
@@ -298,6 +346,16 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Takes the process' signals over.
+fn open_signals() -> io::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        mask.add(signal);
+    }
+    mask.thread_block()?;
+    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
 fn spare_descriptor() -> Option<OwnedFd> {

@@ -19,16 +19,22 @@ mod info;
 mod kernel;
 mod leftover;
 mod listener;
+mod origin;
 mod output;
 mod peer;
 mod poller;
 mod process_table;
+mod rehearsal;
 mod session;
+mod snapshot;
 pub mod socket;
 mod socket_table;
 mod sys;
 mod tables;
+mod upgrade;
 mod value_table;
 mod watch;
 
 pub use cli::run;
+#[doc(hidden)]
+pub use snapshot::is_readable as snapshot_is_readable;

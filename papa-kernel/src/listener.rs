@@ -1,6 +1,8 @@
 //! Where clients come in: a port on loopback, or a unix socket. Who they are is told here, whether
 //! that is good enough is decided by `access`.
 
+mod frozen;
+
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -3,6 +3,8 @@
 //! A record leaves the ring by acknowledgement or by eviction, and evictions are counted.
 //! Knows nothing about clients: `process_table` decides who has read what.
 
+mod frozen;
+
 use std::collections::VecDeque;
 
 /// What a record is.

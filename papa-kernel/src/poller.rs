@@ -32,6 +32,8 @@ pub(crate) enum Source {
     Stderr(ProcessId),
     /// A process has ended.
     Exit(ProcessId),
+    /// Something about the program that is to take over.
+    Rehearsal,
 }
 
 impl Source {
@@ -43,6 +45,7 @@ impl Source {
             Self::Stdout(id) => id.0 << 3 | 3,
             Self::Stderr(id) => id.0 << 3 | 4,
             Self::Exit(id) => id.0 << 3 | 5,
+            Self::Rehearsal => 7,
         }
     }
 
@@ -55,6 +58,7 @@ impl Source {
             3 => Self::Stdout(ProcessId(id)),
             4 => Self::Stderr(ProcessId(id)),
             5 => Self::Exit(ProcessId(id)),
+            7 => Self::Rehearsal,
             _ => return None,
         })
     }

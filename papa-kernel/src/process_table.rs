@@ -9,12 +9,16 @@
 //! The pid stays ours until the process leaves the list, because only then it is reaped. A
 //! process that has left its name behind is kept as long as a client still reads its stream.
 
+mod frozen;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::epoll::EpollFlags;
 use protocol::papa::{OutputMode, ProcessRow, ProcessSpec};
+
+pub(crate) use frozen::Descriptors;
 
 use crate::child::{Credentials, Exit, Output, PidFd, Spawned};
 use crate::leftover::Leftovers;

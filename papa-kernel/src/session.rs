@@ -13,7 +13,7 @@ use crate::tables::Tables;
 use crate::watch::Watch;
 
 /// What the conversation means for the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// Nothing more to do until something happens.
     Waits,
@@ -21,6 +21,8 @@ pub(crate) enum Progress {
     HasMore,
     /// The client asked the kernel to end.
     Exit,
+    /// The client asked for an upgrade, perhaps to this program, and waits for its end.
+    Upgrade(Option<Vec<u8>>),
 }
 
 /// Lines of one client that are handled before others get their turn.
@@ -33,13 +35,12 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
             return Progress::Waits;
         }
         match &mut client.mode {
-            Mode::Leaving => return Progress::Waits,
+            Mode::Leaving | Mode::Upgrading => return Progress::Waits,
             Mode::Commands => match client.take_line() {
-                Ok(Some(line)) => {
-                    if answer(client, tables, poller, &line) == Progress::Exit {
-                        return Progress::Exit;
-                    }
-                }
+                Ok(Some(line)) => match answer(client, tables, poller, &line) {
+                    Progress::Waits => {}
+                    other => return other,
+                },
                 Ok(None) => return Progress::Waits,
                 Err(_) => refuse_line(client),
             },
@@ -110,6 +111,10 @@ fn answer(client: &mut Client, tables: &mut Tables, poller: &Poller, line: &[u8]
             client.mode = Mode::Watching(watch);
         }
         Ok(Outcome::Quit) => client.leave(b"ok\n"),
+        Ok(Outcome::Upgrade(path)) => {
+            client.mode = Mode::Upgrading;
+            return Progress::Upgrade(path);
+        }
         Ok(Outcome::Exit) => {
             client.leave(format!("Exiting papa!\n{PROMPT}").as_bytes());
             return Progress::Exit;

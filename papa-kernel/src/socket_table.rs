@@ -1,5 +1,7 @@
 //! The managed sockets by name, and the rule for making one twice.
 
+mod frozen;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;

@@ -4,8 +4,12 @@
 //! result into an `io::Result`; none of them knows what it is used for.
 #![expect(unsafe_code, reason = "raw system calls, each wrapped in one safe function")]
 
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 use crate::exit::Exit;
 
@@ -85,6 +89,94 @@ pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The descriptor of this number, which came over an exec and has no other owner.
+///
+/// # Errors
+/// When it is not open.
+pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD takes an integer; a number that is not open gives EBADF.
+    checked(unsafe { libc::fcntl(fd, libc::F_GETFD) }.into())?;
+    // SAFETY: it is open, and the caller takes each number once, before anything else in this
+    // fresh program can own it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Says whether the descriptor of this number is closed at an exec.
+pub(crate) fn set_close_on_exec(fd: RawFd, closed: bool) -> io::Result<()> {
+    let flag = if closed { libc::FD_CLOEXEC } else { 0 };
+    // SAFETY: F_SETFD takes integers; a number that is not open gives EBADF.
+    checked(unsafe { libc::fcntl(fd, libc::F_SETFD, flag) }.into()).map(drop)
+}
+
+/// Closes all descriptors above 2 at an exec (close_range(2)).
+pub(crate) fn close_all_on_exec() -> io::Result<()> {
+    // SAFETY: only sets flags; the descriptors stay open.
+    checked(
+        unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) }.into(),
+    )
+    .map(drop)
+}
+
+/// A program to become when this one crashes: prepared here, since a signal handler must not
+/// allocate.
+#[derive(Debug)]
+struct Fallback {
+    program: RawFd,
+    /// Both end with a null pointer. The strings are never freed.
+    words: Vec<*const libc::c_char>,
+    environment: Vec<*const libc::c_char>,
+}
+
+static FALLBACK: AtomicPtr<Fallback> = AtomicPtr::new(std::ptr::null_mut());
+
+const CRASHES: [Signal; 5] =
+    [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT];
+
+/// What handled crashes before [`arm`].
+pub(crate) type Handlers = Vec<(Signal, SigAction)>;
+
+/// From now on a crash turns this process into `program`, instead of ending it.
+pub(crate) fn arm(
+    program: RawFd,
+    words: &[CString],
+    environment: &[CString],
+) -> io::Result<Handlers> {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        let kept = strings.iter().map(|string| Box::leak(string.clone().into_boxed_c_str()));
+        kept.map(|string: &mut CStr| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let fallback = Fallback { program, words: pointers(words), environment: pointers(environment) };
+    FALLBACK.store(Box::leak(Box::new(fallback)), Ordering::Release);
+    // Not blocked while it is handled: the mask would stay over the exec.
+    let flags = SaFlags::SA_ONSTACK | SaFlags::SA_NODEFER;
+    let action = SigAction::new(SigHandler::Handler(fall_back), flags, SigSet::empty());
+    let mut before = Vec::new();
+    for signal in CRASHES {
+        // SAFETY: `fall_back` makes only async-signal-safe calls.
+        before.push((signal, unsafe { sigaction(signal, &action) }?));
+    }
+    Ok(before)
+}
+
+/// Puts back what handled crashes before [`arm`].
+pub(crate) fn disarm(before: Handlers) {
+    for (signal, action) in before {
+        // SAFETY: `action` was in force before.
+        let _ = unsafe { sigaction(signal, &action) };
+    }
+}
+
+extern "C" fn fall_back(_: libc::c_int) {
+    // SAFETY: null, or a leaked `Fallback` that nobody changes.
+    if let Some(to) = unsafe { FALLBACK.load(Ordering::Acquire).as_ref() } {
+        let (words, environment) = (to.words.as_ptr(), to.environment.as_ptr());
+        // SAFETY: both are arrays of C strings that end with a null pointer and are never freed.
+        unsafe { libc::fexecve(to.program, words, environment) };
+    }
+    // SAFETY: ends the process without running any of its code.
+    unsafe { libc::_exit(1) };
 }
 
 /// The two processes after [`fork`].

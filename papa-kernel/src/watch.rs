@@ -3,6 +3,8 @@
 //! A block is sent, then nothing more until the client has answered it. What an answer releases
 //! is decided by `process_table`.
 
+mod frozen;
+
 use std::collections::BTreeSet;
 
 use protocol::papa::{Form, print_closed, print_dropped, print_output};

@@ -19,13 +19,14 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "papa-kernel",
         &[
-            &["errno", "exit"],
-            &["budget", "output", "snapshot", "sys"],
+            &["errno", "exit", "help", "origin"],
+            &["budget", "snapshot", "sys"],
+            &["output"],
             &["child", "peer", "poller", "socket"],
-            &["access", "leftover"],
+            &["access", "leftover", "rehearsal"],
             &["listener", "process_table", "socket_table", "value_table"],
             &["flow", "tables"],
-            &["help", "info"],
+            &["info"],
             &["command", "watch"],
             &["client"],
             &["session"],

@@ -8,7 +8,7 @@ use crate::sys;
 
 /// A process, held by a descriptor that becomes readable when it ends.
 #[derive(Debug)]
-pub struct PidFd(OwnedFd);
+pub struct PidFd(pub(super) OwnedFd);
 
 impl PidFd {
     /// Opens a handle on `pid`. Free of races only for a child that is not yet reaped.

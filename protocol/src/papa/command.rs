@@ -21,6 +21,7 @@ pub enum Verb {
     Quit,
     Remove,
     Set,
+    Upgrade,
     Watch,
 }
 
@@ -78,6 +79,9 @@ pub enum Command {
     Quit,
     /// Ends the kernel if it holds nothing.
     ExitIfIdle,
+    /// Goes on as the program at this absolute path; as the file the kernel was started from if
+    /// absent (an extension).
+    Upgrade(Option<Vec<u8>>),
 }
 
 /// The request cannot be understood.
@@ -144,6 +148,7 @@ const VERBS: &[Entry] = &[
     Entry { name: "quit", verb: Verb::Quit, nouns: &[] },
     Entry { name: "remove", verb: Verb::Remove, nouns: ALL_NOUNS },
     Entry { name: "set", verb: Verb::Set, nouns: &[] },
+    Entry { name: "upgrade", verb: Verb::Upgrade, nouns: &[] },
     Entry { name: "watch", verb: Verb::Watch, nouns: &[("processes", Noun::Processes)] },
 ];
 
@@ -192,6 +197,7 @@ fn parse(form: Form, verb: &Word, words: &[Word]) -> Result<Command, CommandErro
         Verb::ExitIfIdle => Command::ExitIfIdle,
         Verb::Info => Command::Info,
         Verb::Quit => Command::Quit,
+        Verb::Upgrade => Command::Upgrade(words.first().map(Word::bytes).transpose()?),
         Verb::Get => Command::Get(value_name(words)?),
         Verb::Set => {
             let name = value_name(words)?;
@@ -225,7 +231,7 @@ fn find_verb(form: Form, word: &Word) -> Result<&'static Entry, CommandError> {
         let mark = if form == Form::Exact { "%" } else { "" };
         CommandError::UnknownVerb(format!("{mark}{text}"))
     })?;
-    if entry.verb == Verb::ExitIfIdle && text != entry.name {
+    if matches!(entry.verb, Verb::ExitIfIdle | Verb::Upgrade) && text != entry.name {
         return Err(CommandError::Abbreviated(entry.name));
     }
     Ok(entry)
@@ -299,6 +305,10 @@ impl Command {
             Self::Info => words.push(b"info"),
             Self::Quit => words.push(b"quit"),
             Self::ExitIfIdle => words.push(b"exit-if-idle"),
+            Self::Upgrade(path) => {
+                words.push(b"upgrade");
+                words.extend(path.as_deref());
+            }
             Self::Help(topic) => {
                 words.push(b"help");
                 if let HelpTopic::Verb(verb, noun) = topic {

@@ -1,0 +1,78 @@
+//! The kernel's part in an upgrade: from the request to the moment before the exec.
+
+use std::os::unix::ffi::OsStrExt;
+
+use protocol::papa::PROMPT;
+
+use super::Kernel;
+use crate::client::Mode;
+use crate::poller::ClientId;
+use crate::rehearsal::{Candidate, Rehearsal, UpgradeError};
+use crate::snapshot;
+
+/// A program that has shown that it can take over, and who asked for it.
+#[derive(Debug)]
+pub(crate) struct Takeover {
+    pub(crate) candidate: Candidate,
+    pub(crate) requester: ClientId,
+}
+
+impl Kernel {
+    /// Starts the rehearsal of the program at `path`, or answers why not.
+    pub(super) fn begin_upgrade(&mut self, requester: ClientId, path: Option<Vec<u8>>) {
+        let begun = if self.rehearsal.is_some() || self.takeover.is_some() {
+            Err(UpgradeError::Busy)
+        } else {
+            self.rehearse(requester, path)
+        };
+        match begun {
+            Ok(rehearsal) => self.rehearsal = Some(rehearsal),
+            Err(error) => self.answer_upgrade(requester, Err(error.to_string())),
+        }
+    }
+
+    fn rehearse(
+        &self,
+        requester: ClientId,
+        path: Option<Vec<u8>>,
+    ) -> Result<Rehearsal, UpgradeError> {
+        let path = path.unwrap_or_else(|| self.origin.program.as_os_str().as_bytes().to_vec());
+        let candidate = Candidate::open(&path)?;
+        let copy = snapshot::encode(&self.freeze(requester, &path))?;
+        let copy = snapshot::write_sealed(&copy)
+            .map_err(|source| UpgradeError::System { step: "write a snapshot", source })?;
+        Rehearsal::begin(requester, candidate, &copy, &self.origin, &self.poller)
+    }
+
+    /// Something has happened to the rehearsal.
+    pub(super) fn advance_rehearsal(&mut self) {
+        let Some(mut rehearsal) = self.rehearsal.take() else { return };
+        if !rehearsal.advance(&mut self.buffer) {
+            self.rehearsal = Some(rehearsal);
+            return;
+        }
+        let requester = rehearsal.requester;
+        match rehearsal.judge(&mut self.buffer) {
+            Ok(candidate) => self.takeover = Some(Takeover { candidate, requester }),
+            Err(error) => self.answer_upgrade(requester, Err(error.to_string())),
+        }
+    }
+
+    /// Tells whoever asked for the upgrade how it ended.
+    pub(crate) fn answer_upgrade(&mut self, requester: ClientId, result: Result<String, String>) {
+        match &result {
+            Ok(text) => tracing::info!(text, "upgraded"),
+            Err(text) => tracing::warn!(text, "no upgrade"),
+        }
+        let Some(client) = self.clients.get_mut(&requester) else { return };
+        if matches!(client.mode, Mode::Upgrading) {
+            client.mode = Mode::Commands;
+            let text = match result {
+                Ok(text) => text,
+                Err(text) => format!("Error: {}", text.replace('\n', " ")),
+            };
+            client.output.extend(format!("{text}\n{PROMPT}").bytes());
+            self.due.insert(requester);
+        }
+    }
+}

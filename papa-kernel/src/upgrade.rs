@@ -1,0 +1,123 @@
+//! Becoming another program, and being the one that another program became.
+//!
+//! ```text
+//!  old image                                         new image
+//!  rehearsed -> fresh snapshot -> exec ------------> decode -> verify -> adopt -> answer, serve
+//!      ^                           | fails                 |  any failure, a panic or a crash
+//!      |  answer with the reason <-+                       v
+//!      +------- decode, verify, adopt <------------- exec of the old image
+//! ```
+//!
+//! `rehearsal` and `kernel` have done what can be done while the kernel serves; this takes a few
+//! milliseconds. What an exec keeps needs nothing here: pid, children and zombies, directory,
+//! mask, limits, blocked and pending signals.
+
+mod fault;
+mod handover;
+mod received;
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+pub(crate) use handover::Handover;
+
+use crate::kernel::{Ended, Kernel, Takeover, arguments, numbers};
+use crate::origin::{Origin, PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment, words};
+use crate::rehearsal::{ACCEPTS, UpgradeError};
+use crate::snapshot::{self, FORMAT};
+use crate::sys;
+
+/// Serves until the end is asked for, in this program or in those that take over from it.
+pub(crate) fn serve(mut kernel: Kernel) -> io::Result<()> {
+    loop {
+        match kernel.run()? {
+            Ended::Asked => return Ok(()),
+            Ended::Takeover(takeover) => {
+                let error = hand_over(&kernel, &takeover);
+                kernel.answer_upgrade(takeover.requester, Err(error.to_string()));
+            }
+        }
+    }
+}
+
+/// Becomes the other program. Returns only if that failed; nothing has changed then.
+fn hand_over(kernel: &Kernel, takeover: &Takeover) -> UpgradeError {
+    let path = takeover.candidate.path.clone();
+    let prepared = || -> Result<(Vec<RawFd>, OwnedFd, OwnedFd), UpgradeError> {
+        let state = kernel.freeze(takeover.requester, path.as_os_str().as_bytes());
+        let file = snapshot::write_sealed(&snapshot::encode(&state)?)
+            .map_err(|source| UpgradeError::System { step: "write a snapshot", source })?;
+        let own = std::fs::File::open("/proc/self/exe")
+            .map_err(|source| UpgradeError::System { step: "open the running program", source })?;
+        Ok((numbers(&state).collect(), file, own.into()))
+    };
+    let (mut kept, file, own) = match prepared() {
+        Ok(prepared) => prepared,
+        Err(error) => return error,
+    };
+    kept.extend([file.as_raw_fd(), own.as_raw_fd()]);
+    let failed = |source| UpgradeError::System { step: "pass on a descriptor", source };
+    let passed = kept.iter().try_for_each(|fd| sys::set_close_on_exec(*fd, false));
+    let error = match passed {
+        Err(error) => failed(error),
+        Ok(()) => {
+            let variables = [
+                (SNAPSHOT_VARIABLE, file.as_raw_fd().to_string()),
+                (PREDECESSOR_VARIABLE, own.as_raw_fd().to_string()),
+            ];
+            let source = become_program(&takeover.candidate, &variables);
+            UpgradeError::System { step: "start the new kernel", source }
+        }
+    };
+    for fd in kept {
+        if let Err(error) = sys::set_close_on_exec(fd, true) {
+            // Children close everything they were not given in any case.
+            tracing::error!(fd, %error, "could not keep a descriptor from children");
+        }
+    }
+    error
+}
+
+/// Replaces this program, which keeps its words. Returns what failed.
+fn become_program(program: impl AsFd, variables: &[(&str, String)]) -> io::Error {
+    match nix::unistd::fexecve(program, &words(), &environment_with(variables)) {
+        Ok(never) => match never {},
+        Err(errno) => errno.into(),
+    }
+}
+
+/// The environment with `variables`, ready for an exec.
+fn environment_with(variables: &[(&str, String)]) -> Vec<CString> {
+    let ours =
+        variables.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.clone().into()));
+    environment()
+        .chain(ours)
+        .filter_map(|(name, value)| CString::new([name, b"=".into(), value].concat()).ok())
+        .collect()
+}
+
+/// Shows on a copy that this program could take over: does all that [`Handover::take_over`] does,
+/// with empty descriptors in the place of the real ones. Returns what to print.
+pub(crate) fn rehearse<T>(
+    number: RawFd,
+    understands: impl FnOnce(Vec<std::ffi::OsString>) -> Result<T, String>,
+) -> Result<String, String> {
+    // Unwinding would run what removes the paths of sockets that are in use.
+    std::panic::set_hook(Box::new(|panic| {
+        let text = panic.to_string().replace('\n', " ");
+        tracing::error!(text, "panicked");
+        std::process::abort();
+    }));
+    fault::in_rehearsal();
+    let file = sys::duplicate(number)
+        .map_err(|error| format!("descriptor {number} is no snapshot: {error}"))?;
+    let snapshot = snapshot::read_sealed(&file).map_err(|error| error.to_string())?;
+    let state = snapshot::decode(&snapshot).map_err(|error| error.to_string())?;
+    understands(arguments(&state))?;
+    let open = received::placeholders(&state).map_err(|error| error.to_string())?;
+    let kernel = Kernel::thaw(&state, Origin::new(Vec::new()), open);
+    kernel.map_err(|error| error.to_string())?;
+    Ok(format!("{ACCEPTS}{}, snapshot format {FORMAT}", env!("CARGO_PKG_VERSION")))
+}

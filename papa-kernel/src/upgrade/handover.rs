@@ -1,0 +1,149 @@
+//! What one program leaves to the next, and the way back.
+//!
+//! Until [`Guarded::take_over`] has succeeded nothing that came over the exec is closed or changed, so
+//! that the predecessor finds all of it when it comes back.
+
+use std::mem::ManuallyDrop;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStrExt;
+
+use super::{become_program, environment_with, fault, received};
+use crate::child;
+use crate::kernel::Kernel;
+use crate::origin::{Origin, PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE, words};
+use crate::poller::ClientId;
+use crate::snapshot::{self, FORMAT, v1};
+use crate::sys;
+
+/// The environment speaks of a handover that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not the number of a descriptor; start the kernel without that variable")]
+pub(crate) struct HandoverError(&'static str);
+
+/// What the environment says about a predecessor.
+#[derive(Debug, Clone)]
+pub(crate) struct Handover {
+    snapshot: RawFd,
+    /// The old program.
+    predecessor: RawFd,
+    /// Why the new program failed, if this is the old one.
+    failure: Option<String>,
+}
+
+impl Handover {
+    /// The handover that this program was started for, if it was.
+    pub(crate) fn from_environment() -> Result<Option<Self>, HandoverError> {
+        let number = |name: &'static str| {
+            let text = std::env::var(name).ok();
+            let number = text.and_then(|text| text.parse().ok());
+            number.filter(|number| *number > 2).ok_or(HandoverError(name))
+        };
+        if std::env::var_os(SNAPSHOT_VARIABLE).is_none() {
+            return Ok(None);
+        }
+        let failure = std::env::var_os(ROLLBACK_VARIABLE);
+        Ok(Some(Self {
+            snapshot: number(SNAPSHOT_VARIABLE)?,
+            predecessor: number(PREDECESSOR_VARIABLE)?,
+            failure: failure.map(|failure| failure.to_string_lossy().into_owned()),
+        }))
+    }
+
+    /// From now on a panic or a crash leads back to the predecessor.
+    pub(crate) fn guard(&self) -> std::io::Result<Guarded> {
+        let mut handlers = None;
+        if self.failure.is_none() {
+            let variables = self.variables("the new kernel crashed");
+            handlers = Some(sys::arm(self.predecessor, &words(), &environment_with(&variables))?);
+        }
+        let handover = self.clone();
+        // Before unwinding, which would close what the predecessor needs.
+        std::panic::set_hook(Box::new(move |panic| {
+            let text = handover.roll_back(&format!("the new kernel panicked: {panic}"));
+            tracing::error!(text, "cannot go back");
+            std::process::abort();
+        }));
+        Ok(Guarded { handover: self.clone(), handlers })
+    }
+
+    fn variables(&self, reason: &str) -> [(&'static str, String); 3] {
+        let reason = reason.replace(['\n', '\0'], " ");
+        [
+            (SNAPSHOT_VARIABLE, self.snapshot.to_string()),
+            (PREDECESSOR_VARIABLE, self.predecessor.to_string()),
+            (ROLLBACK_VARIABLE, reason),
+        ]
+    }
+
+    /// Becomes the predecessor again, which answers with `reason`. Returns only if there is no way
+    /// back, with what to say about that.
+    pub(crate) fn roll_back(&self, reason: &str) -> String {
+        if self.failure.is_some() {
+            return format!("the upgrade failed and so did going back: {reason}");
+        }
+        let failed = |error| format!("the upgrade failed: {reason}; cannot go back: {error}");
+        match sys::adopt(self.predecessor) {
+            Err(error) => failed(error),
+            Ok(fd) => {
+                let fd = ManuallyDrop::new(fd);
+                failed(become_program(&*fd, &self.variables(reason)))
+            }
+        }
+    }
+}
+
+/// A handover whose failure is provided for.
+#[derive(Debug)]
+pub(crate) struct Guarded {
+    handover: Handover,
+    handlers: Option<sys::Handlers>,
+}
+
+impl Guarded {
+    /// The kernel that goes on where the predecessor left off; the client that asked for it gets
+    /// its answer.
+    ///
+    /// # Errors
+    /// What failed; everything is as it was, for [`Handover::roll_back`].
+    pub(crate) fn take_over(self, mut origin: Origin) -> Result<Kernel, String> {
+        let Self { handover, handlers } = self;
+        let file = sys::duplicate(handover.snapshot)
+            .map_err(|error| format!("there is no snapshot: {error}"))?;
+        let snapshot = snapshot::read_sealed(&file).map_err(|error| error.to_string())?;
+        let state = snapshot::decode(&snapshot).map_err(|error| error.to_string())?;
+        let forward = handover.failure.is_none();
+        let program = if forward { state.successor } else { state.program };
+        origin.program = std::ffi::OsStr::from_bytes(program).into();
+        if forward {
+            fault::in_takeover()?;
+        }
+        received::verify(&state).map_err(|error| error.to_string())?;
+        let open = received::adopt(&state).map_err(|error| error.to_string())?;
+        let kernel = Kernel::thaw(&state, origin, open).map_err(|error| error.to_string())?;
+        sys::close_all_on_exec().map_err(|error| error.to_string())?;
+
+        // From here on there is no way back, and nothing left that could fail.
+        child::thaw_shield(state.shield);
+        sys::disarm(handlers.unwrap_or_default());
+        drop(std::panic::take_hook());
+        drop((sys::adopt(handover.snapshot), sys::adopt(handover.predecessor)));
+        let mut kernel = ManuallyDrop::into_inner(kernel);
+        let answer = answer(&handover, &state);
+        kernel.answer_upgrade(ClientId(state.requester), answer);
+        Ok(kernel)
+    }
+}
+
+fn answer(handover: &Handover, state: &v1::State<'_>) -> Result<String, String> {
+    let was = state.version;
+    match &handover.failure {
+        None => Ok(format!(
+            "ok papa-kernel {}, snapshot format {FORMAT}, was {was}",
+            env!("CARGO_PKG_VERSION")
+        )),
+        Some(reason) => {
+            let path = String::from_utf8_lossy(state.successor);
+            Err(format!("{path} could not take over and was rolled back - {reason}"))
+        }
+    }
+}
