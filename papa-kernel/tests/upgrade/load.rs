@@ -62,13 +62,17 @@ impl Load {
 
         std::thread::scope(|scope| {
             let finish = Finish(&over);
-            let mut watchers = Vec::new();
-            for _ in 0..self.watchers {
-                let mut client = kernel.client();
-                client.watch("printer.*");
-                assert_eq!(client.record(), Record::Watching(self.printers));
-                watchers.push(scope.spawn(move || follow(client)));
-            }
+            // All begin before the first acknowledges anything, so that each gets everything.
+            let clients: Vec<Client> = (0..self.watchers)
+                .map(|_| {
+                    let mut client = kernel.client();
+                    client.watch("printer.*");
+                    assert_eq!(client.record(), Record::Watching(self.printers));
+                    client
+                })
+                .collect();
+            let follow = |client| scope.spawn(move || follow(client));
+            let watchers: Vec<_> = clients.into_iter().map(follow).collect();
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();

@@ -160,6 +160,12 @@ fn a_watcher_in_the_middle_of_a_stream_sees_no_gap_loss_or_duplicate() {
     kill(puppet, Signal::SIGTERM).unwrap();
     two.send("\n");
     assert_eq!(next(&mut two), "puppet closed Some(7)");
+    assert_eq!(next(&mut two), "]");
+    two.send("\n");
+    assert!(matches!(two.record(), Record::Stopped(_)));
+    // Reaped and off the list, but not yet read by one.
+    assert_eq!(boss.ask("list processes"), "");
+    assert_eq!(boss.ask("upgrade"), UPGRADED);
     one.send("\n");
     let rest = [(); 4].map(|()| next(&mut one));
     assert_eq!(
