@@ -37,4 +37,4 @@ mod watch;
 
 pub use cli::run;
 #[doc(hidden)]
-pub use snapshot::is_readable as snapshot_is_readable;
+pub use upgrade::is_acceptable_snapshot;

@@ -23,7 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 
 pub(crate) use handover::Handover;
 
-use crate::kernel::{Ended, Kernel, Takeover, arguments, numbers};
+use crate::kernel::{Ended, Kernel, Takeover, arguments, check, numbers};
 use crate::origin::{Origin, PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment, words};
 use crate::rehearsal::{ACCEPTS, UpgradeError};
 use crate::snapshot::{self, FORMAT};
@@ -67,7 +67,10 @@ fn hand_over(kernel: &Kernel, takeover: &Takeover) -> UpgradeError {
                 (SNAPSHOT_VARIABLE, file.as_raw_fd().to_string()),
                 (PREDECESSOR_VARIABLE, own.as_raw_fd().to_string()),
             ];
-            let source = become_program(&takeover.candidate, &variables);
+            let source = match fault::in_exec() {
+                Ok(()) => become_program(&takeover.candidate, &variables),
+                Err(error) => error,
+            };
             UpgradeError::System { step: "start the new kernel", source }
         }
     };
@@ -96,6 +99,23 @@ fn environment_with(variables: &[(&str, String)]) -> Vec<CString> {
         .chain(ours)
         .filter_map(|(name, value)| CString::new([name, b"=".into(), value].concat()).ok())
         .collect()
+}
+
+/// Whether a kernel could go on from this payload of a snapshot, as far as that can be told without
+/// its descriptors. For fuzzing only.
+#[doc(hidden)]
+pub fn is_acceptable_snapshot(payload: &[u8]) -> bool {
+    let _ = snapshot::decode(payload);
+    snapshot::decode_payload(payload).is_ok_and(|state| {
+        let again = snapshot::encode(&state);
+        // Numbers that are no numbers differ from themselves, so bytes are compared.
+        let same = again.is_ok_and(|first| {
+            snapshot::decode(&first).ok().and_then(|state| snapshot::encode(&state).ok())
+                == Some(first.clone())
+        });
+        assert!(same, "what was decoded survives");
+        received::verify_numbers(&state).is_ok() & check(&state).is_ok()
+    })
 }
 
 /// Shows on a copy that this program could take over: does all that [`Handover::take_over`] does,

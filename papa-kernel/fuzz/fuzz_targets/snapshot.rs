@@ -1,4 +1,5 @@
-//! Decodes whatever it gets as a snapshot, and what can be decoded is encoded and decoded again.
+//! Decodes whatever it gets as a snapshot; what can be decoded is checked as before a takeover, and
+//! encoded again.
 //!
 //! `cargo +nightly fuzz run snapshot`, or with a stable compiler as `fuzz/README.md` says.
 #![no_main]
@@ -6,5 +7,5 @@
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|payload: &[u8]| {
-    papa_kernel::snapshot_is_readable(payload);
+    papa_kernel::is_acceptable_snapshot(payload);
 });

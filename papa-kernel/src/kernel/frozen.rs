@@ -160,6 +160,11 @@ impl Plan {
     }
 }
 
+/// Whether everything in a snapshot can be understood, without its descriptors.
+pub(crate) fn check(state: &v1::State<'_>) -> Result<(), ThawError> {
+    Plan::new(state).map(drop)
+}
+
 /// The numbers of all descriptors in a snapshot.
 pub(crate) fn numbers<'s>(state: &'s v1::State<'_>) -> impl Iterator<Item = RawFd> + 's {
     let processes = state.processes.iter();

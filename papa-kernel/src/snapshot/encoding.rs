@@ -24,14 +24,8 @@ pub(crate) fn decode(snapshot: &[u8]) -> Result<v1::State<'_>, SnapshotError> {
     decode_payload(payload)
 }
 
-/// Whether `payload` decodes as format 1, whatever its checksum would be. For fuzzing only.
-#[doc(hidden)]
-pub fn is_readable(payload: &[u8]) -> bool {
-    let plain = decode_payload(payload);
-    plain.is_ok_and(|state| encode(&state).is_ok()) | decode(payload).is_ok()
-}
-
-fn decode_payload(payload: &[u8]) -> Result<v1::State<'_>, SnapshotError> {
+/// The state in a payload of format 1 without a head.
+pub(crate) fn decode_payload(payload: &[u8]) -> Result<v1::State<'_>, SnapshotError> {
     let decoded = bincode::borrow_decode_from_slice(payload, V1);
     let (state, used) = decoded.map_err(|error| SnapshotError::Decode(error.to_string()))?;
     if used != payload.len() {

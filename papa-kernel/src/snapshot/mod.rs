@@ -19,7 +19,6 @@ mod memfd;
 mod tests;
 pub(crate) mod v1;
 
-pub use encoding::is_readable;
-pub(crate) use encoding::{decode, encode};
+pub(crate) use encoding::{decode, decode_payload, encode};
 pub(crate) use header::{FORMAT, SnapshotError};
 pub(crate) use memfd::{read_sealed, write_sealed};

@@ -16,6 +16,16 @@ pub(super) fn in_rehearsal() {
     }
 }
 
+/// `exec-error`.
+#[cfg_attr(not(debug_assertions), expect(clippy::unnecessary_wraps, reason = "no faults here"))]
+pub(super) fn in_exec() -> std::io::Result<()> {
+    #[cfg(debug_assertions)]
+    if std::env::var(FAULT_VARIABLE).as_deref() == Ok("exec-error") {
+        return Err(std::io::Error::from_raw_os_error(libc::ENOEXEC));
+    }
+    Ok(())
+}
+
 /// `takeover-error`, `takeover-panic`, `takeover-abort` and `takeover-segv`.
 #[cfg_attr(not(debug_assertions), expect(clippy::unnecessary_wraps, reason = "no faults here"))]
 pub(super) fn in_takeover() -> Result<(), String> {

@@ -78,7 +78,7 @@ pub(super) fn placeholders(
     numbers(state).map(placed).collect()
 }
 
-fn verify_numbers(state: &v1::State<'_>) -> Result<(), ReceivedError> {
+pub(super) fn verify_numbers(state: &v1::State<'_>) -> Result<(), ReceivedError> {
     let mut all: Vec<RawFd> = numbers(state).collect();
     all.sort_unstable();
     match all.first() {
@@ -87,5 +87,91 @@ fn verify_numbers(state: &v1::State<'_>) -> Result<(), ReceivedError> {
             Some(pair) => Err(ReceivedError::Twice(pair.first().copied().unwrap_or_default())),
             None => Ok(()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Kernel;
+    use crate::origin::Origin;
+    use crate::snapshot::decode;
+
+    fn golden() -> Vec<u8> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/v1-stack.bin");
+        std::fs::read(path).unwrap()
+    }
+
+    #[test]
+    fn a_golden_snapshot_makes_a_kernel_that_freezes_to_the_same_state() {
+        let golden = golden();
+        let state = decode(&golden).unwrap();
+        let open = placeholders(&state).unwrap();
+        let mut origin = Origin::new(crate::kernel::arguments(&state));
+        origin.program = "/usr/bin/papa-kernel".into();
+        let kernel = Kernel::thaw(&state, origin, open).unwrap();
+        let again = kernel.freeze(crate::poller::ClientId(9), b"/usr/bin/papa-kernel");
+        assert_eq!(again.values, state.values);
+        assert_eq!(again.arguments, state.arguments);
+        assert_eq!(again.processes.len(), state.processes.len());
+        for (again, was) in again.processes.iter().zip(&state.processes) {
+            assert_eq!(
+                (again.id, again.listed, again.pid, again.exit),
+                (was.id, was.listed, was.pid, was.exit)
+            );
+            assert_eq!(
+                (&again.ring.heads, again.ring.first_seq),
+                (&was.ring.heads, was.ring.first_seq)
+            );
+            assert_eq!((again.ring.dropped, again.ring.shown), (was.ring.dropped, was.ring.shown));
+            assert_eq!((&again.followers, again.acknowledged), (&was.followers, was.acknowledged));
+        }
+        let clients = |state: &v1::State<'_>| -> Vec<_> {
+            let client = |client: &v1::Client<'_>| {
+                (
+                    client.id,
+                    client.input.to_vec(),
+                    client.output.to_vec(),
+                    client.mode.clone(),
+                    client.ended,
+                )
+            };
+            state.clients.iter().map(client).collect()
+        };
+        assert_eq!(clients(&again), clients(&state));
+    }
+
+    #[test]
+    fn descriptors_that_are_listed_twice_or_belong_to_nobody_are_refused() {
+        let golden = golden();
+        let mut state = decode(&golden).unwrap();
+        state.processes[0].stdout = Some(10);
+        assert_eq!(
+            verify(&state).unwrap_err().to_string(),
+            "descriptor 10 is in the snapshot twice"
+        );
+        state.processes[0].stdout = Some(2);
+        let text = placeholders(&state).unwrap_err().to_string();
+        assert_eq!(text, "descriptor 2 cannot belong to a kernel");
+    }
+
+    #[test]
+    fn descriptors_must_be_what_the_snapshot_says() {
+        use std::os::fd::AsRawFd;
+        let golden = golden();
+        let mut state = decode(&golden).unwrap();
+        (state.sockets, state.processes, state.clients) = (Vec::new(), Vec::new(), Vec::new());
+        let (file, socket) =
+            (tempfile::tempfile().unwrap(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+        state.listener.fd = socket.as_raw_fd();
+        assert!(verify(&state).is_ok());
+        state.listener.fd = file.as_raw_fd();
+        let text = verify(&state).unwrap_err().to_string();
+        assert_eq!(text, format!("descriptor {} is not a socket", file.as_raw_fd()));
+        let mut process = decode(&golden).unwrap().processes.remove(1);
+        process.pidfd = file.as_raw_fd();
+        (state.listener.fd, state.processes) = (socket.as_raw_fd(), vec![process]);
+        let text = verify(&state).unwrap_err().to_string();
+        assert_eq!(text, format!("descriptor {} is not a child of this kernel", file.as_raw_fd()));
     }
 }
