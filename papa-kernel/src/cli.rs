@@ -99,7 +99,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match parse(arguments.iter().cloned()) {
         Ok(Request::Help) => print(USAGE),
         Ok(Request::Version) => print(concat!("papa-kernel ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Request::Rehearse(snapshot)) => match upgrade::rehearse(snapshot, check_arguments) {
+        Ok(Request::Rehearse(snapshot)) => match upgrade::rehearse(snapshot, understand) {
             Ok(text) => print(&format!("{text}\n")),
             Err(error) => fail(&error.to_string(), 1),
         },
@@ -179,13 +179,24 @@ fn check_arguments(arguments: Vec<OsString>) -> Result<Options, String> {
     }
 }
 
+/// Whom a kernel with these arguments would serve.
+fn understand(arguments: Vec<OsString>) -> Result<Access, String> {
+    access(&check_arguments(arguments)?)
+}
+
+/// Whom the arguments admit.
+fn access(options: &Options) -> Result<Access, String> {
+    Access::new(&options.allowed_users, &options.allowed_groups).map_err(|error| error.to_string())
+}
+
 /// Goes on where another program has left off, or back to that program.
 fn take_over(handover: Handover, arguments: Vec<OsString>) -> ExitCode {
     let guard = handover.guard();
     let kernel = check_arguments(arguments.clone()).and_then(|options| {
         start_logging(options.debug);
         show_title(options.title.as_deref().unwrap_or_default());
-        guard.map_err(|error| error.to_string())?.take_over(Origin::new(arguments))
+        let access = access(&options)?;
+        guard.map_err(|error| error.to_string())?.take_over(Origin::new(arguments), access)
     });
     match kernel {
         Ok(kernel) => match upgrade::serve(kernel) {
@@ -232,8 +243,7 @@ fn prepare(options: &Options, origin: Origin) -> Result<Kernel, String> {
     if let Some(title) = &options.title {
         show_title(title);
     }
-    let access = Access::new(&options.allowed_users, &options.allowed_groups);
-    let access = access.map_err(|error| error.to_string())?;
+    let access = access(options)?;
     let listener = match &options.place {
         Place::Port(port) => Listener::on_port(*port),
         Place::Path(path) => Listener::on_path(path, &access),

@@ -1,9 +1,7 @@
 //! The answer to `info`: the kernel about itself, one `key=value` line each.
 
+use crate::snapshot::FORMAT;
 use crate::tables::Tables;
-
-/// The version of what an upgrade hands over.
-pub(crate) const SNAPSHOT_FORMAT: u16 = 1;
 
 /// The lines, without a line feed after the last.
 pub(crate) fn text(tables: &Tables) -> String {
@@ -25,7 +23,7 @@ pub(crate) fn text(tables: &Tables) -> String {
         ("dropped", processes.dropped().to_string()),
         ("discarded", processes.leftovers().discarded.to_string()),
         ("leftover_pipes", processes.leftovers().pipes.len().to_string()),
-        ("snapshot_format", SNAPSHOT_FORMAT.to_string()),
+        ("snapshot_format", FORMAT.to_string()),
     ];
     lines.map(|(key, value)| format!("{key}={value}")).join("\n")
 }

@@ -23,6 +23,7 @@ use std::os::unix::ffi::OsStrExt;
 
 pub(crate) use handover::Handover;
 
+use crate::access::Access;
 use crate::kernel::{Ended, Kernel, Takeover, arguments, check, numbers};
 use crate::origin::{Origin, PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment, words};
 use crate::rehearsal::{ACCEPTS, UpgradeError};
@@ -120,9 +121,9 @@ pub fn is_acceptable_snapshot(payload: &[u8]) -> bool {
 
 /// Shows on a copy that this program could take over: does all that [`Handover::take_over`] does,
 /// with empty descriptors in the place of the real ones. Returns what to print.
-pub(crate) fn rehearse<T>(
+pub(crate) fn rehearse(
     number: RawFd,
-    understands: impl FnOnce(Vec<std::ffi::OsString>) -> Result<T, String>,
+    understands: impl FnOnce(Vec<std::ffi::OsString>) -> Result<Access, String>,
 ) -> Result<String, String> {
     // Unwinding would run what removes the paths of sockets that are in use.
     std::panic::set_hook(Box::new(|panic| {
@@ -135,9 +136,9 @@ pub(crate) fn rehearse<T>(
         .map_err(|error| format!("descriptor {number} is no snapshot: {error}"))?;
     let snapshot = snapshot::read_sealed(&file).map_err(|error| error.to_string())?;
     let state = snapshot::decode(&snapshot).map_err(|error| error.to_string())?;
-    understands(arguments(&state))?;
+    let access = understands(arguments(&state))?;
     let open = received::placeholders(&state).map_err(|error| error.to_string())?;
-    let kernel = Kernel::thaw(&state, Origin::new(Vec::new()), open);
+    let kernel = Kernel::thaw(&state, Origin::new(Vec::new()), access, open);
     kernel.map_err(|error| error.to_string())?;
     Ok(format!("{ACCEPTS}{}, snapshot format {FORMAT}", env!("CARGO_PKG_VERSION")))
 }

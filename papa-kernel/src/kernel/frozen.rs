@@ -11,13 +11,14 @@ use nix::sys::epoll::EpollFlags;
 use protocol::papa::{Command, ProcessSpec, SocketSpec, parse_request};
 
 use super::{Kernel, open_signals};
+use crate::access::Access;
 use crate::child;
 use crate::client::Client;
 use crate::errno::errno_text;
 use crate::listener::Listener;
 use crate::origin::Origin;
 use crate::output::Ring;
-use crate::poller::{ClientId, Poller, Source};
+use crate::poller::{ClientId, Poller, ProcessId, Source};
 use crate::process_table::Descriptors;
 use crate::snapshot::v1;
 
@@ -40,6 +41,7 @@ impl Kernel {
     /// Everything as it is between two turns of the loop, for the program at `successor`.
     pub(crate) fn freeze<'a>(&'a self, requester: ClientId, successor: &'a [u8]) -> v1::State<'a> {
         let (processes, next_process) = self.tables.processes.freeze();
+        let totals = self.tables.processes.totals();
         let arguments = &self.origin.arguments;
         v1::State {
             version: env!("CARGO_PKG_VERSION"),
@@ -54,6 +56,10 @@ impl Kernel {
             values: self.tables.values.iter().collect(),
             processes,
             next_process,
+            leftovers: self.tables.processes.freeze_leftovers(),
+            doomed: self.tables.processes.freeze_doomed(),
+            dropped: totals.0,
+            discarded: totals.1,
             clients: self.clients.values().map(Client::freeze).collect(),
             next_client: self.next_client,
         }
@@ -67,6 +73,7 @@ impl Kernel {
     pub(crate) fn thaw(
         state: &v1::State<'_>,
         origin: Origin,
+        access: Access,
         open: BTreeMap<RawFd, OwnedFd>,
     ) -> Result<ManuallyDrop<Self>, ThawError> {
         let mut open = ManuallyDrop::new(open);
@@ -78,7 +85,8 @@ impl Kernel {
         let (poller, signals) = (Poller::new()?, open_signals()?);
         let mut take = |number: RawFd| open.remove(&number).ok_or(ThawError::Descriptor(number));
         let listener = Listener::thaw(&state.listener, take(state.listener.fd)?);
-        let mut kernel = ManuallyDrop::new(Self::assemble(listener, poller, signals, origin));
+        let mut kernel =
+            ManuallyDrop::new(Self::assemble(listener, access, poller, signals, origin));
         for (frozen, spec) in state.sockets.iter().zip(plan.sockets) {
             let fd = frozen.fd.map(&mut take).transpose()?;
             kernel.tables.sockets.thaw(frozen, spec, fd);
@@ -94,7 +102,15 @@ impl Kernel {
             };
             kernel.tables.processes.thaw(frozen, spec, ring, descriptors);
         }
-        kernel.tables.processes.continue_at(state.next_process);
+        for leftover in &state.leftovers {
+            let id = ProcessId(leftover.process);
+            kernel.tables.processes.thaw_leftover(id, leftover.stderr, take(leftover.fd)?);
+        }
+        for number in &state.doomed {
+            kernel.tables.processes.thaw_doomed(take(*number)?);
+        }
+        let totals = (state.dropped, state.discarded);
+        kernel.tables.processes.continue_at(state.next_process, totals);
         for frozen in &state.clients {
             let client = Client::thaw(frozen, take(frozen.fd)?);
             kernel.due.insert(client.id);
@@ -171,6 +187,8 @@ pub(crate) fn numbers<'s>(state: &'s v1::State<'_>) -> impl Iterator<Item = RawF
     std::iter::once(state.listener.fd)
         .chain(state.sockets.iter().filter_map(|socket| socket.fd))
         .chain(processes.flat_map(|p| [Some(p.pidfd), p.stdout, p.stderr].into_iter().flatten()))
+        .chain(state.leftovers.iter().map(|leftover| leftover.fd))
+        .chain(state.doomed.iter().copied())
         .chain(state.clients.iter().map(|client| client.fd))
 }
 

@@ -96,13 +96,48 @@ impl ProcessTable {
             ring,
             acknowledged: frozen.acknowledged,
             followers: frozen.followers.iter().map(follower).collect(),
+            impatient: false,
         };
         self.hosted.insert(id, hosted);
     }
 
-    /// Sets the number of the next process.
-    pub(crate) fn continue_at(&mut self, next_id: u64) {
+    /// Pipes that outlive their process.
+    pub(crate) fn freeze_leftovers(&self) -> Vec<v1::Leftover> {
+        let pipes = self.leftovers.pipes.iter();
+        pipes
+            .map(|((process, stderr), fd)| v1::Leftover {
+                process: process.0,
+                stderr: *stderr,
+                fd: fd.as_raw_fd(),
+            })
+            .collect()
+    }
+
+    /// Takes in a pipe that outlives its process.
+    pub(crate) fn thaw_leftover(&mut self, process: ProcessId, stderr: bool, fd: OwnedFd) {
+        self.leftovers.keep(process, stderr, fd);
+    }
+
+    /// Children that are still to be reaped.
+    pub(crate) fn freeze_doomed(&self) -> Vec<i32> {
+        self.doomed.iter().map(|pidfd| pidfd.as_fd().as_raw_fd()).collect()
+    }
+
+    /// Takes in a child that is still to be reaped.
+    pub(crate) fn thaw_doomed(&mut self, pidfd: OwnedFd) {
+        self.doomed.push(PidFd::from(pidfd));
+    }
+
+    /// Bytes dropped by processes that are gone, and discarded from leftover pipes.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.dropped, self.leftovers.discarded)
+    }
+
+    /// Sets the number of the next process, and the totals so far.
+    pub(crate) fn continue_at(&mut self, next_id: u64, (dropped, discarded): (u64, u64)) {
         self.next_id = next_id;
+        self.dropped = dropped;
+        self.leftovers.discarded = discarded;
     }
 
     /// Reports everything that happens to the processes, after all of them were taken in.
@@ -117,6 +152,10 @@ impl ProcessTable {
             if let Some(pipe) = &hosted.stderr {
                 poller.add(pipe, Source::Stderr(*id), EpollFlags::EPOLLIN)?;
             }
+        }
+        for ((id, stderr), pipe) in &self.leftovers.pipes {
+            let source = if *stderr { Source::Stderr(*id) } else { Source::Stdout(*id) };
+            poller.add(pipe, source, EpollFlags::EPOLLIN)?;
         }
         Ok(())
     }

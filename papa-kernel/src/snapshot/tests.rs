@@ -128,6 +128,12 @@ fn state(material: &Material) -> State<'_> {
         values: count(3).map(|at| (text(at as usize), bytes(at as usize))).collect(),
         processes: count(1).map(process).collect(),
         next_process: number(2),
+        leftovers: count(2)
+            .map(|process| Leftover { process, stderr: flag(2), fd: small(3) })
+            .collect(),
+        doomed: count(1).map(|at| small(at as usize)).collect(),
+        dropped: number(4),
+        discarded: number(5),
         clients: count(4).map(client).collect(),
         next_client: number(3),
     }
@@ -297,6 +303,10 @@ fn golden() -> State<'static> {
             },
         ],
         next_process: 3,
+        leftovers: vec![Leftover { process: 0, stderr: true, fd: 70 }],
+        doomed: vec![71],
+        dropped: 12,
+        discarded: 34,
         clients: vec![
             Client { input: b"list proc", ..client(6, Mode::Commands) },
             client(

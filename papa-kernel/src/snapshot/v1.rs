@@ -28,6 +28,14 @@ pub(crate) struct State<'a> {
     pub(crate) processes: Vec<Process<'a>>,
     /// Number of the next process.
     pub(crate) next_process: u64,
+    /// Pipes that outlive their process.
+    pub(crate) leftovers: Vec<Leftover>,
+    /// Pidfds of children that nobody lists and that are still to be reaped.
+    pub(crate) doomed: Vec<i32>,
+    /// Bytes that rings of processes that are gone had to drop.
+    pub(crate) dropped: u64,
+    /// Bytes that were read from leftover pipes.
+    pub(crate) discarded: u64,
     pub(crate) clients: Vec<Client<'a>>,
     /// Number of the next client.
     pub(crate) next_client: u64,
@@ -81,6 +89,15 @@ pub(crate) struct Process<'a> {
     pub(crate) ring: Ring<'a>,
     pub(crate) acknowledged: u64,
     pub(crate) followers: Vec<Follower>,
+}
+
+/// A pipe that outlives its process.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, BorrowDecode)]
+pub(crate) struct Leftover {
+    /// Number of the process.
+    pub(crate) process: u64,
+    pub(crate) stderr: bool,
+    pub(crate) fd: i32,
 }
 
 /// Whom a process runs as.

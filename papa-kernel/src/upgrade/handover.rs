@@ -8,6 +8,7 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 
 use super::{become_program, environment_with, fault, received};
+use crate::access::Access;
 use crate::child;
 use crate::kernel::Kernel;
 use crate::origin::{Origin, PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE, words};
@@ -105,7 +106,7 @@ impl Guarded {
     ///
     /// # Errors
     /// What failed; everything is as it was, for [`Handover::roll_back`].
-    pub(crate) fn take_over(self, mut origin: Origin) -> Result<Kernel, String> {
+    pub(crate) fn take_over(self, mut origin: Origin, access: Access) -> Result<Kernel, String> {
         let Self { handover, handlers } = self;
         let file = sys::duplicate(handover.snapshot)
             .map_err(|error| format!("there is no snapshot: {error}"))?;
@@ -119,7 +120,8 @@ impl Guarded {
         }
         received::verify(&state).map_err(|error| error.to_string())?;
         let open = received::adopt(&state).map_err(|error| error.to_string())?;
-        let kernel = Kernel::thaw(&state, origin, open).map_err(|error| error.to_string())?;
+        let kernel =
+            Kernel::thaw(&state, origin, access, open).map_err(|error| error.to_string())?;
         sys::close_all_on_exec().map_err(|error| error.to_string())?;
 
         // From here on there is no way back, and nothing left that could fail.

@@ -43,17 +43,23 @@ pub(super) fn verify(state: &v1::State<'_>) -> Result<(), ReceivedError> {
         for number in [process.stdout, process.stderr].into_iter().flatten() {
             expect(number, "a pipe", &|kind| kind.is_fifo())?;
         }
-        let number = process.pidfd;
-        let wrong = || ReceivedError::OtherKind { number, expected: "a child of this kernel" };
-        let pidfd = PidFd::from(sys::duplicate(number).map_err(|_| wrong())?);
-        // Asking is what tells a process from anything else. One that is reaped is no child.
-        match pidfd.peek() {
-            Ok(_) => {}
-            Err(error) if error.raw_os_error() == Some(libc::ECHILD) && process.exit.is_some() => {}
-            Err(_) => return Err(wrong()),
-        }
+        verify_child(process.pidfd, process.exit.is_some())?;
     }
-    Ok(())
+    for leftover in &state.leftovers {
+        expect(leftover.fd, "a pipe", &|kind| kind.is_fifo())?;
+    }
+    state.doomed.iter().try_for_each(|number| verify_child(*number, false))
+}
+
+/// Asking is what tells a process from anything else. One that is reaped is no child any more.
+fn verify_child(number: RawFd, may_be_reaped: bool) -> Result<(), ReceivedError> {
+    let wrong = || ReceivedError::OtherKind { number, expected: "a child of this kernel" };
+    let pidfd = PidFd::from(sys::duplicate(number).map_err(|_| wrong())?);
+    match pidfd.peek() {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) && may_be_reaped => Ok(()),
+        Err(_) => Err(wrong()),
+    }
 }
 
 /// Takes all descriptors, which were verified.
@@ -93,6 +99,7 @@ pub(super) fn verify_numbers(state: &v1::State<'_>) -> Result<(), ReceivedError>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Access;
     use crate::kernel::Kernel;
     use crate::origin::Origin;
     use crate::snapshot::decode;
@@ -109,10 +116,17 @@ mod tests {
         let open = placeholders(&state).unwrap();
         let mut origin = Origin::new(crate::kernel::arguments(&state));
         origin.program = "/usr/bin/papa-kernel".into();
-        let kernel = Kernel::thaw(&state, origin, open).unwrap();
+        let kernel = Kernel::thaw(&state, origin, Access::default(), open).unwrap();
         let again = kernel.freeze(crate::poller::ClientId(9), b"/usr/bin/papa-kernel");
         assert_eq!(again.values, state.values);
         assert_eq!(again.arguments, state.arguments);
+        // The descriptors are others, since they stand for those of another process.
+        let pipes = |state: &v1::State<'_>| -> Vec<_> {
+            state.leftovers.iter().map(|pipe| (pipe.process, pipe.stderr)).collect()
+        };
+        assert_eq!(pipes(&again), pipes(&state));
+        assert_eq!(again.doomed.len(), state.doomed.len());
+        assert_eq!((again.dropped, again.discarded), (state.dropped, state.discarded));
         assert_eq!(again.processes.len(), state.processes.len());
         for (again, was) in again.processes.iter().zip(&state.processes) {
             assert_eq!(
@@ -161,6 +175,7 @@ mod tests {
         let golden = golden();
         let mut state = decode(&golden).unwrap();
         (state.sockets, state.processes, state.clients) = (Vec::new(), Vec::new(), Vec::new());
+        (state.leftovers, state.doomed) = (Vec::new(), Vec::new());
         let (file, socket) =
             (tempfile::tempfile().unwrap(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
         state.listener.fd = socket.as_raw_fd();

@@ -21,6 +21,8 @@ fn verbs_and_nouns_may_be_cut_short() {
     assert_eq!(answer("q now"), "Some(Quit)");
     assert_eq!(answer("Exit-If-Idle"), "Some(ExitIfIdle)");
     assert_eq!(answer("e"), "You cannot abbreviate \"exit-if-idle\"");
+    assert_eq!(answer("u"), "You cannot abbreviate \"upgrade\"");
+    assert_eq!(answer("upgrade"), "Some(Upgrade(None))");
     assert_eq!(answer(" "), "None");
 }
 
