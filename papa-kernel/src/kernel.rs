@@ -7,7 +7,7 @@
 mod frozen;
 mod upgrading;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -37,6 +37,9 @@ use crate::tables::Tables;
 const ACCEPTS_PER_TURN: usize = 16;
 /// Connections at once; the real circusd has one for each hosted process.
 const MOST_CLIENTS: usize = 16 << 10;
+/// Clients that were turned away and have not hung up yet; beyond that the oldest is cut off, so
+/// that strangers cannot use up our descriptors.
+const MOST_REFUSED: usize = 64;
 /// What one read from a pipe can bring: all that a pipe holds unless it was enlarged.
 const PIPE_BUFFER: usize = 64 << 10;
 
@@ -48,6 +51,8 @@ pub(crate) struct Kernel {
     poller: Poller,
     listener: Listener,
     access: Access,
+    /// In the order of arrival; some may have gone.
+    refused: VecDeque<ClientId>,
     budget: Budget,
     flow: Flow,
     signals: SignalFd,
@@ -98,6 +103,7 @@ impl Kernel {
             poller,
             listener,
             access,
+            refused: VecDeque::new(),
             budget: Budget::default(),
             flow: Flow::default(),
             signals,
@@ -253,18 +259,22 @@ impl Kernel {
             tracing::warn!(%error, "could not watch a client");
             return;
         }
-        if self.clients.len() >= MOST_CLIENTS {
-            let leaving = self.clients.values().find(|client| matches!(client.mode, Mode::Leaving));
-            if let Some(oldest) = leaving.map(|client| client.id) {
-                self.close(oldest);
-            }
-        }
+        let refusal = refusal.or_else(|| {
+            (self.clients.len() >= MOST_CLIENTS)
+                .then(|| format!("Error: More than {MOST_CLIENTS} clients\n"))
+        });
+        let refusal = refusal.or_else(|| {
+            let exhausted = self.budget.is_exhausted();
+            exhausted.then(|| "Error: No memory is left for another client\n".to_owned())
+        });
         if let Some(text) = refusal {
             client.leave(text.as_bytes());
-        } else if self.clients.len() >= MOST_CLIENTS {
-            client.leave(format!("Error: More than {MOST_CLIENTS} clients\n").as_bytes());
-        } else if self.budget.is_exhausted() {
-            client.leave(b"Error: No memory is left for another client\n");
+            self.refused.push_back(id);
+            if self.refused.len() > MOST_REFUSED
+                && let Some(oldest) = self.refused.pop_front()
+            {
+                self.close(oldest);
+            }
         } else {
             client.output.extend(GREETING.bytes().chain(PROMPT.bytes()));
             self.exit_requested = false;

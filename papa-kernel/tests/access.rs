@@ -76,6 +76,18 @@ fn a_stranger_who_hangs_up_at_once_is_not_taken_for_root() {
 }
 
 #[test]
+fn strangers_cannot_use_up_descriptors() {
+    if !can_be_others() {
+        return;
+    }
+    let kernel = Kernel::start(&[]);
+    let held: Vec<_> = as_stranger(|| (0..300).map(|_| kernel.connect()).collect());
+    wait_until("most are cut off", || kernel.info("clients") <= 66);
+    assert_eq!(kernel.client().ask("get a"), "");
+    drop(held);
+}
+
+#[test]
 fn an_ipv6_socket_does_not_hide_its_owner() {
     if !can_be_others() {
         return;
