@@ -89,8 +89,17 @@ impl Kernel {
 
     /// Asks the kernel to end and waits for it.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
+        // Hosted processes outlive their kernel; none may outlive the test.
+        self.kill_children();
         kill(Pid::from_raw(self.pid() as i32), Signal::SIGTERM).unwrap();
         self.process.wait().unwrap()
+    }
+
+    fn kill_children(&self) {
+        for pid in self.children() {
+            // A child of a living kernel is running or not yet reaped: the number is its own.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
     }
 }
 
@@ -99,10 +108,7 @@ impl Drop for Kernel {
         if std::thread::panicking() {
             eprintln!("the kernel's log:\n{}", self.log());
         }
-        for pid in self.children() {
-            // A child of a living kernel that nobody reaps: the number is still its own.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        self.kill_children();
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
