@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test fails loudly")]
 
 mod bad_input;
+mod commands;
 mod harness;
 mod http;
 mod interop;
