@@ -11,6 +11,7 @@ use super::problem::{Report, Severity};
 use super::reader::SectionReader;
 use super::{stream, values};
 use indexmap::IndexMap;
+use protocol::circus::option::LIMITS;
 use std::collections::BTreeMap;
 
 /// What the name of such a section starts with.
@@ -73,26 +74,6 @@ const HOOKS: &[&str] = &[
     "before_reap",
     "after_reap",
     "extended_stats",
-];
-
-/// The resources of setrlimit(2) on Linux, as Python names them.
-const RLIMITS: &[&str] = &[
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "ofile",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
 ];
 
 /// Reads the section; none if it is empty, refused or not of this kind.
@@ -218,8 +199,8 @@ fn read_rlimits(keys: &mut SectionReader<'_>, names: &EnvNames) -> BTreeMap<Stri
     let mut limits = BTreeMap::new();
     for key in with_prefix(keys, "rlimit_") {
         let name = key["rlimit_".len()..].to_lowercase();
-        if !RLIMITS.contains(&name.as_str()) {
-            let message = format!("not a resource limit; use one of {}", RLIMITS.join(", "));
+        if !LIMITS.contains(&name.as_str()) {
+            let message = format!("not a resource limit; use one of {}", LIMITS.join(", "));
             keys.key_problem(Severity::Error, &key, None, message);
         } else if let Some(limit) =
             keys.optional(Severity::Error, &key, names, values::resource_limit)

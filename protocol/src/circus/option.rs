@@ -70,7 +70,7 @@ pub const HOOKS: &[&str] = &[
 ];
 
 /// Resource limits by the name behind `rlimit_` (getrlimit(2)).
-const LIMITS: &[&str] = &[
+pub const LIMITS: &[&str] = &[
     "as",
     "core",
     "cpu",
