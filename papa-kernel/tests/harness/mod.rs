@@ -54,7 +54,7 @@ impl Kernel {
             let mut child = command.spawn().unwrap();
             let deadline = Instant::now() + PATIENCE;
             while child.try_wait().unwrap().is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                if answering_pid(port) == Some(child.id()) {
                     return Self { port, child };
                 }
                 assert!(Instant::now() < deadline, "the kernel does not listen");
@@ -93,6 +93,16 @@ impl Kernel {
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         line.unwrap_or_else(|| panic!("no {key} in {text}")).parse().unwrap()
     }
+}
+
+/// The pid of the kernel that answers on this port, which may be that of another test.
+fn answering_pid(port: u16) -> Option<u32> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    stream.write_all(b"info\nquit\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("pid="))?.parse().ok()
 }
 
 fn parent_of(pid: i32) -> Option<i32> {
