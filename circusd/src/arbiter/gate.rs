@@ -1,7 +1,8 @@
 //! What may run together, and the words for refusing the rest.
 //!
 //! The original has one lock for everything; here an operation conflicts only with one on the same watcher
-//! or with one on all of them. Shutdown conflicts with nothing and closes the gate for good.
+//! or with one on everything. An operation on several watchers holds just those, so a watcher can be added
+//! while the others are being started. Shutdown conflicts with nothing and closes the gate for good.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,27 +32,33 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Permit {
     gate: Gate,
-    watcher: Option<String>,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    All,
+    Watchers(Vec<String>),
 }
 
 impl Gate {
-    /// Enters with an operation on one watcher, named in lower case.
+    /// Enters with an operation on watchers, named in lower case.
     ///
     /// # Errors
     /// [`Busy`] names what is in the way.
-    pub fn enter_one(&self, watcher: &str, operation: OperationName) -> Result<Permit, Busy> {
+    pub fn enter(&self, watchers: Vec<String>, operation: OperationName) -> Result<Permit, Busy> {
         self.with(|running| {
-            let other = running.watchers.get(watcher).copied();
+            let other = watchers.iter().find_map(|name| running.watchers.get(name)).copied();
             if let Some(name) = running.closed.or(running.all).or(other) {
                 return Err(Busy(name));
             }
-            running.watchers.insert(watcher.to_owned(), operation);
+            running.watchers.extend(watchers.iter().map(|name| (name.clone(), operation)));
             Ok(())
         })?;
-        Ok(Permit { gate: self.clone(), watcher: Some(watcher.to_owned()) })
+        Ok(Permit { gate: self.clone(), held: Held::Watchers(watchers) })
     }
 
-    /// Enters with an operation on several watchers.
+    /// Enters with an operation on everything, watchers that do not exist yet included.
     ///
     /// # Errors
     /// [`Busy`] names what is in the way.
@@ -64,7 +71,7 @@ impl Gate {
             running.all = Some(operation);
             Ok(())
         })?;
-        Ok(Permit { gate: self.clone(), watcher: None })
+        Ok(Permit { gate: self.clone(), held: Held::All })
     }
 
     /// Lets nobody in any more. False when it was closed before.
@@ -80,12 +87,13 @@ impl Gate {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let watcher = self.watcher.take();
-        self.gate.with(|running| match watcher {
-            Some(name) => {
-                running.watchers.remove(&name);
+        self.gate.with(|running| match &self.held {
+            Held::All => running.all = None,
+            Held::Watchers(names) => {
+                for name in names {
+                    running.watchers.remove(name);
+                }
             }
-            None => running.all = None,
         });
     }
 }
@@ -94,39 +102,64 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
     #[test]
     fn operations_on_different_watchers_do_not_conflict() {
         let gate = Gate::default();
-        let _web = gate.enter_one("web", "watcher_restart").unwrap();
-        assert!(gate.enter_one("db", "watcher_incr").is_ok());
+        let _web = gate.enter(names(&["web"]), "watcher_restart").unwrap();
+        assert!(gate.enter(names(&["db"]), "watcher_incr").is_ok());
         assert_eq!(
-            gate.enter_one("web", "watcher_incr").unwrap_err().to_string(),
+            gate.enter(names(&["web"]), "watcher_incr").unwrap_err().to_string(),
             "arbiter is already running watcher_restart command"
         );
     }
 
     #[test]
-    fn an_operation_on_all_excludes_the_rest_until_it_ends() {
+    fn an_operation_on_several_watchers_holds_just_those_until_it_ends() {
         let gate = Gate::default();
-        let web = gate.enter_one("web", "watcher_stop").unwrap();
-        assert_eq!(gate.enter_all("arbiter_start_watchers").unwrap_err(), Busy("watcher_stop"));
-        drop(web);
-        let all = gate.enter_all("arbiter_start_watchers").unwrap();
+        let web = gate.enter(names(&["web"]), "watcher_stop").unwrap();
+        let both = names(&["db", "web"]);
         assert_eq!(
-            gate.enter_one("web", "watcher_stop").unwrap_err(),
+            gate.enter(both.clone(), "arbiter_start_watchers").unwrap_err(),
+            Busy("watcher_stop")
+        );
+        assert!(gate.enter(names(&["db"]), "watcher_incr").is_ok(), "a refusal holds nothing");
+        drop(web);
+        let group = gate.enter(both, "arbiter_start_watchers").unwrap();
+        assert_eq!(
+            gate.enter(names(&["web"]), "watcher_stop").unwrap_err(),
             Busy("arbiter_start_watchers")
         );
+        assert!(gate.enter(names(&["new"]), "arbiter_add_watcher").is_ok());
+        drop(group);
+        assert!(gate.enter(names(&["web"]), "watcher_stop").is_ok());
+    }
+
+    #[test]
+    fn an_operation_on_everything_excludes_the_rest_until_it_ends() {
+        let gate = Gate::default();
+        let web = gate.enter(names(&["web"]), "watcher_stop").unwrap();
+        assert_eq!(gate.enter_all("arbiter_reload_config").unwrap_err(), Busy("watcher_stop"));
+        drop(web);
+        let all = gate.enter_all("arbiter_reload_config").unwrap();
+        assert_eq!(
+            gate.enter(names(&["new"]), "arbiter_add_watcher").unwrap_err(),
+            Busy("arbiter_reload_config")
+        );
         drop(all);
-        assert!(gate.enter_one("web", "watcher_stop").is_ok());
+        assert!(gate.enter(names(&["new"]), "arbiter_add_watcher").is_ok());
     }
 
     #[test]
     fn a_closed_gate_stays_closed() {
         let gate = Gate::default();
-        let all = gate.enter_all("arbiter_start_watchers").unwrap();
+        let all = gate.enter_all("arbiter_reload_config").unwrap();
         assert!(gate.close("arbiter_stop"));
         drop(all);
-        assert_eq!(gate.enter_one("web", "watcher_stop").unwrap_err(), Busy("arbiter_stop"));
+        assert_eq!(gate.enter(names(&["web"]), "watcher_stop").unwrap_err(), Busy("arbiter_stop"));
         assert!(!gate.close("arbiter_stop"));
     }
 }

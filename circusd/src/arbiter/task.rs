@@ -105,7 +105,7 @@ impl Task {
                 let _ = reply.send(self.one(&watcher, operation, name).await);
             }
             Message::Permit { watcher, name, reply } => {
-                let _ = reply.send(self.gate.enter_one(&watcher.identity().key, name));
+                let _ = reply.send(self.gate.enter(vec![watcher.identity().key.clone()], name));
             }
             Message::Add { config, reply } => {
                 let _ = reply.send(self.add(*config));
@@ -126,7 +126,7 @@ impl Task {
         operation: Operation,
         name: &'static str,
     ) -> Result<Ended, ArbiterError> {
-        let permit = self.gate.enter_one(&watcher.identity().key, name)?;
+        let permit = self.gate.enter(vec![watcher.identity().key.clone()], name)?;
         Ok(watcher.begin(operation, Some(permit)).await?)
     }
 
@@ -134,7 +134,7 @@ impl Task {
         if self.roster.find(&config.name).is_some() {
             return Err(AddError::Exists(config.name));
         }
-        let _permit = self.gate.enter_one(&config.name.to_lowercase(), "arbiter_add_watcher")?;
+        let _permit = self.gate.enter(vec![config.name.to_lowercase()], "arbiter_add_watcher")?;
         let watcher = self.builder.build(config, Vec::new())?;
         self.builder.bus.publish(&watcher.identity().name, EventKind::Add);
         let mut watchers = self.roster.watchers.clone();
@@ -150,7 +150,7 @@ impl Task {
         nostop: bool,
     ) -> Result<oneshot::Receiver<()>, ArbiterError> {
         let key = watcher.identity().key.clone();
-        let permit = self.gate.enter_one(&key, "arbiter_rm_watcher")?;
+        let permit = self.gate.enter(vec![key.clone()], "arbiter_rm_watcher")?;
         let mut watchers = self.roster.watchers.clone();
         watchers.retain(|other| other.identity().key != key);
         self.use_roster(watchers);
@@ -169,7 +169,8 @@ impl Task {
         operation: GroupOperation,
         name: &'static str,
     ) -> Result<oneshot::Receiver<()>, ArbiterError> {
-        let permit = self.gate.enter_all(name)?;
+        let keys = watchers.iter().map(|watcher| watcher.identity().key.clone()).collect();
+        let permit = self.gate.enter(keys, name)?;
         super::order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
         let (done, ended) = oneshot::channel();
         let (pause, cancelled) = (self.pause, self.cancelled.clone());

@@ -68,6 +68,18 @@ fn a_watcher_is_added_started_and_removed() {
 }
 
 #[test]
+fn a_watcher_is_added_while_the_others_are_being_started() {
+    let env = TestEnv::new();
+    let circusd = env.start("[watcher:slow]\ncmd = sleep 1000\nwarmup_delay = 1000\n");
+    circusd.wait_for_status("slow", "starting");
+    let refused = circusd.call("incr", json!({"name": "slow"}));
+    assert_eq!(refused["reason"], "arbiter is already running arbiter_start_watchers command");
+    let add = json!({"name": "new", "cmd": "sleep 1000", "start": true, "waiting": true});
+    circusd.ok("add", add);
+    circusd.wait_for_pids("new", 1);
+}
+
+#[test]
 fn a_removed_watcher_can_leave_its_processes_running() {
     let env = TestEnv::new();
     let circusd = env.start("[watcher:w]\ncmd = sleep 1000\n");
