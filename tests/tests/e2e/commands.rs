@@ -93,8 +93,15 @@ fn a_removed_watcher_can_leave_its_processes_running() {
 fn kill_insists_after_its_own_timeout_and_the_process_is_replaced() {
     let env = TestEnv::new();
     let fixture = circus_e2e::program::fixture("ignore-term");
-    let circusd = env.start(&format!("[watcher:w]\ncmd = {fixture}\ngraceful_timeout = 1000\n"));
+    let output = env.path("output");
+    let circusd = env.start(&format!(
+        "[watcher:w]\ncmd = {fixture}\ngraceful_timeout = 1000\nstdout_stream.filename = {}\n",
+        output.display()
+    ));
     let pid = circusd.wait_for_pids("w", 1)[0];
+    circusd.wait_until("it has blocked the signal", || {
+        std::fs::read_to_string(&output).is_ok_and(|text| text == "ready\n").then_some(())
+    });
     let events = circusd.subscribe();
     circusd.ok("kill", json!({"name": "w", "graceful_timeout": "0", "waiting": true}));
     let reap = events.wait_for("watcher.w.reap");
