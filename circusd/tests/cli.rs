@@ -65,6 +65,18 @@ fn every_problem_of_a_file_is_listed_with_its_place() {
 }
 
 #[test]
+fn an_endless_file_is_refused_and_an_endless_include_left_out() {
+    let output = circusd(&["--check", "/dev/zero"]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected =
+        "circusd: /dev/zero: is longer than 16777216 bytes, so it is no configuration file\n";
+    assert_eq!(stderr(&output), expected);
+    let (output, _) = with_file("[circus]\ninclude = /dev/zero\n", &["--check"]);
+    assert!(output.status.success());
+    assert!(stderr(&output).contains("/dev/zero: is longer than"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_syntax_error_names_file_and_line() {
     let (output, path) = with_file("[watcher:x]\ncmd\n", &[]);
     assert_eq!(output.status.code(), Some(1));

@@ -4,7 +4,8 @@ use super::env::EnvNames;
 use super::ini::{Entry, Ini};
 use super::pattern;
 use super::problem::{Problem, Report, Severity};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,6 +47,10 @@ pub(crate) fn read(path: &Path, process: &EnvNames, report: &mut Report) -> Ini 
     ini
 }
 
+/// The longest file that is read, in bytes: far above any configuration, so that `include = /dev/zero`
+/// is an error and does not take the memory.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
 /// Why a file could not be read as text.
 enum TextError {
     Unreadable(String),
@@ -80,13 +85,19 @@ fn warn_nothing_found(wanted: &Path, key: &str, entry: &Entry, report: &mut Repo
 
 /// A file as text, without a byte order mark.
 fn read_text(path: &Path) -> Result<String, TextError> {
-    let bytes = std::fs::read(path).map_err(|source| {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+    read.map_err(|source| {
         TextError::Unreadable(match source.kind() {
             io::ErrorKind::NotFound => "the configuration file does not exist".to_owned(),
             io::ErrorKind::IsADirectory => "is a directory, not a configuration file".to_owned(),
             _ => format!("cannot be read: {source}"),
         })
     })?;
+    if bytes.len() as u64 > LONGEST {
+        let message = format!("is longer than {LONGEST} bytes, so it is no configuration file");
+        return Err(TextError::Unreadable(message));
+    }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)),
         Err(error) => {

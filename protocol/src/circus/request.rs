@@ -113,6 +113,14 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_read_to_the_last_bit() {
+        let request = Request::parse(br#"{"command": "set", "properties": {"x": 100E-77}}"#);
+        let request = request.expect("it is a request");
+        assert_eq!(request.properties["x"].as_f64(), Some(100E-77));
+        assert_eq!(Request::parse(&request.to_bytes()), Ok(request));
+    }
+
+    #[test]
     fn messages_the_original_never_answers_get_an_error() {
         for (text, errno) in [
             ("", Errno::InvalidJson),
