@@ -11,8 +11,6 @@ use crate::controller::task::serve;
 use crate::controller::wire::{Wire, WireError};
 use crate::event_bus::EventBus;
 use crate::papa::client::{KernelClient, PapaError};
-use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
-use crate::papa::start::{StartError, reach};
 use crate::process::sampler::Sampler;
 use crate::signals;
 use std::io;
@@ -38,13 +36,7 @@ pub enum DaemonError {
     /// An endpoint.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// `papa_endpoint`.
-    #[error(transparent)]
-    PapaEndpoint(#[from] BadEndpoint),
-    /// No kernel, and none can be started.
-    #[error(transparent)]
-    Kernel(#[from] StartError),
-    /// Sockets or watchers.
+    /// Kernel, sockets or watchers.
     #[error(transparent)]
     Build(#[from] BuildError),
 }
@@ -63,34 +55,31 @@ pub fn run(config: Config, environment: Vec<(String, String)>) -> Result<(), Dae
 
 async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), DaemonError> {
     info!("Starting master on pid {}", std::process::id());
-    let config = Arc::new(config);
     let circus = &config.circus;
+    let (multicast, endpoint) = (circus.multicast_endpoint.clone(), circus.endpoint.clone());
     let owner = circus.endpoint_owner.as_deref();
     let wire = Wire::bind(&circus.endpoint, &circus.pubsub_endpoint, owner)?;
-    let kernel = kernel_for(&config).await?;
     let outbox = Outbox::new()?;
     let bus = EventBus::new(outbox.clone());
-    let (roster, builder) =
-        build::build(Arc::clone(&config), Arc::new(environment), kernel.clone(), bus).await?;
-    let sockets = Arc::clone(&roster.sockets);
+    let stack = build::build(config, Arc::new(environment), bus).await?;
+    let sockets = stack.roster.sockets.clone();
     info!("sockets started");
 
-    let (arbiter, ended) = arbiter::task::start(roster, builder);
+    let (arbiter, ended) = arbiter::task::start(stack);
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let thread = wire.serve(outbox.clone(), requests)?;
     let dispatcher = Dispatcher::new(arbiter.clone(), Sampler::start());
     let stop = CancellationToken::new();
     let controller = tokio::spawn(serve(dispatcher, outbox.clone(), inbox, stop.clone()));
-    if let Err(error) = discovery::start(&config.circus.multicast_endpoint, &config.circus.endpoint)
-    {
+    if let Err(error) = discovery::start(&multicast, &endpoint) {
         warn!("{error}; going on without discovery");
     }
     signals::listen(arbiter)?;
     info!("Arbiter now waiting for commands");
 
     // A dropped sender means that the arbiter is gone, which is an end as well.
-    let _ = ended.await;
-    sockets.unlink();
+    let kernel = ended.await.ok().flatten();
+    sockets.now().unlink();
     if let Some(kernel) = kernel {
         release(&kernel).await;
     }
@@ -100,17 +89,6 @@ async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), 
     outbox.send(ToWire::Close);
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     Ok(())
-}
-
-/// The kernel, when a watcher or socket wants one; started if none answers.
-async fn kernel_for(config: &Config) -> Result<Option<KernelClient>, DaemonError> {
-    let wanted = config.watchers.iter().any(|watcher| watcher.use_papa)
-        || config.sockets.iter().any(|socket| socket.use_papa);
-    if !wanted {
-        return Ok(None);
-    }
-    let endpoint = PapaEndpoint::parse(config.circus.papa_endpoint.as_deref())?;
-    Ok(Some(reach(&endpoint).await?))
 }
 
 /// When none of our processes is left in the kernel, its sockets go and it may end.

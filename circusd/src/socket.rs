@@ -1,6 +1,9 @@
 //! The managed sockets: listeners of circusd itself, and those that the kernel holds.
 //!
-//! Opened once before any watcher starts, closed at the end. Knows nothing about watchers.
+//! Opened before any watcher starts, closed at the end; `replacement` changes them in between. Knows nothing
+//! about watchers.
+
+pub mod replacement;
 
 use crate::config::model::{SocketConfig, SocketFamily, SocketKind};
 use crate::papa::client::{KernelClient, PapaError};
@@ -11,6 +14,8 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::ToSocketAddrs;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use tokio::sync::watch;
 use tracing::warn;
 
 /// A socket could not be opened.
@@ -62,11 +67,31 @@ struct Direct {
     path: Option<String>,
 }
 
-/// All managed sockets by lower-case name.
-#[derive(Default)]
+/// All managed sockets by lower-case name. Never changes: a change makes another table, which shares the
+/// sockets that stay.
+#[derive(Clone, Default)]
 pub struct SocketTable {
-    direct: BTreeMap<String, Direct>,
+    direct: BTreeMap<String, Arc<Direct>>,
     hosted: BTreeMap<String, SocketRow>,
+}
+
+/// What others see of the sockets: always the table in force.
+///
+/// A table that is held keeps its sockets open, so it is asked for anew each time.
+#[derive(Clone)]
+pub struct Sockets(watch::Receiver<Arc<SocketTable>>);
+
+impl Sockets {
+    /// The view of these sockets, and what puts another table in their place.
+    pub fn of(table: SocketTable) -> (watch::Sender<Arc<SocketTable>>, Self) {
+        let (sender, receiver) = watch::channel(Arc::new(table));
+        (sender, Self(receiver))
+    }
+
+    /// The table in force now.
+    pub fn now(&self) -> Arc<SocketTable> {
+        Arc::clone(&self.0.borrow())
+    }
 }
 
 impl SocketTable {
@@ -101,7 +126,7 @@ impl SocketTable {
                     self.hosted.insert(config.name.clone(), row);
                 }
                 None => {
-                    self.direct.insert(config.name.clone(), open_direct(config)?);
+                    self.direct.insert(config.name.clone(), Arc::new(open_direct(config)?));
                 }
             }
         }
@@ -115,7 +140,7 @@ impl SocketTable {
             let reference = |name: &String| (name.clone(), hosted_reference(name));
             self.hosted.keys().map(reference).collect()
         } else {
-            let number = |(name, socket): (&String, &Direct)| {
+            let number = |(name, socket): (&String, &Arc<Direct>)| {
                 (name.clone(), socket.bound.fd.as_raw_fd().to_string())
             };
             self.direct.iter().map(number).collect()
@@ -174,10 +199,16 @@ impl SocketTable {
 
     /// Removes the files of circusd's own unix sockets; the fds close with the table.
     pub fn unlink(&self) {
-        for path in self.direct.values().filter_map(|socket| socket.path.as_ref()) {
-            if let Err(error) = std::fs::remove_file(path) {
-                warn!("cannot remove `{path}`: {error}");
-            }
+        self.direct.values().for_each(|socket| socket.unlink());
+    }
+}
+
+impl Direct {
+    fn unlink(&self) {
+        if let Some(path) = &self.path
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            warn!("cannot remove `{path}`: {error}");
         }
     }
 }

@@ -161,6 +161,11 @@ impl Daemon {
         self.child.wait().expect("it is our child");
     }
 
+    /// Sends SIGTERM.
+    pub fn ask_to_end(&self) {
+        self.handle.terminate();
+    }
+
     /// Sends SIGTERM and waits for the end.
     pub fn terminate(self) -> ExitStatus {
         self.handle.terminate();

@@ -10,15 +10,25 @@ use super::recovery::{self, Plan};
 use crate::config::model::Config;
 use crate::event_bus::EventBus;
 use crate::papa::client::{KernelClient, PapaError};
-use crate::socket::{SocketError, SocketTable};
+use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
+use crate::papa::start::{StartError, reach};
+use crate::socket::{SocketError, SocketTable, Sockets};
 use crate::watcher::handle::WatcherHandle;
+use protocol::papa::ProcessRow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tracing::warn;
 
 /// The stack cannot be built at all.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// `papa_endpoint`.
+    #[error(transparent)]
+    PapaEndpoint(#[from] BadEndpoint),
+    /// No kernel, and none can be started.
+    #[error(transparent)]
+    Reach(#[from] StartError),
     /// A socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
@@ -27,45 +37,98 @@ pub enum BuildError {
     Kernel(#[source] PapaError),
 }
 
+/// Everything that was made from a configuration.
+pub struct Stack {
+    /// The watchers and sockets.
+    pub roster: Roster,
+    /// What makes further watchers.
+    pub builder: WatcherBuilder,
+    /// Puts other sockets in the place of those there are.
+    pub sockets: watch::Sender<Arc<SocketTable>>,
+}
+
 /// Opens the sockets and makes the watchers, adopting what the kernel hosts.
 ///
 /// # Errors
 /// [`BuildError`].
 pub async fn build(
-    config: Arc<Config>,
+    config: Config,
     environment: Arc<Vec<(String, String)>>,
-    kernel: Option<KernelClient>,
     bus: EventBus,
-) -> Result<(Roster, WatcherBuilder), BuildError> {
-    let sockets = Arc::new(SocketTable::open(&config.sockets, kernel.as_ref()).await?);
-    let mut adopted = adoption(&config, kernel.as_ref()).await.inspect_err(|_| sockets.unlink())?;
+) -> Result<Stack, BuildError> {
+    let mut config = config;
+    let kernel = kernel_for(&config).await?;
+    let table = SocketTable::open(&config.sockets, kernel.as_ref()).await?;
+    let hosted = hosted(kernel.as_ref(), "circus.*").await;
+    let mut adopted = adoption(&config, hosted.inspect_err(|_| table.unlink())?);
     for row in &adopted.strangers {
         warn!(
             "process `{}` (pid {}) in papa belongs to no watcher and is left alone",
             row.name, row.pid
         );
     }
-    let check_delay =
-        Duration::try_from_secs_f64(config.circus.check_delay.max(0.0)).unwrap_or(Duration::MAX);
-    let builder = WatcherBuilder { environment, sockets, kernel, bus, check_delay };
+    let (sender, sockets) = Sockets::of(table);
+    let check_delay = check_delay(&config);
+    let builder =
+        WatcherBuilder { environment, sockets: sockets.clone(), kernel, bus, check_delay };
     let mut watchers: Vec<WatcherHandle> = Vec::new();
-    for (index, watcher) in config.watchers.iter().enumerate() {
+    let mut made = Vec::new();
+    for (index, watcher) in config.watchers.into_iter().enumerate() {
         let rows = adopted.adopted.remove(&index).unwrap_or_default();
         match builder.build(watcher.clone(), rows) {
-            Ok(watcher) => watchers.push(watcher),
+            Ok(handle) => {
+                watchers.push(handle);
+                made.push(watcher);
+            }
             Err(error) => warn!("Failed to create watcher {}: {error}", watcher.name),
         }
     }
+    // What could not be made is tried again by the next reload.
+    config.watchers = made;
     order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
-    let sockets = Arc::clone(&builder.sockets);
-    Ok((Roster { watchers, sockets, config }, builder))
+    let roster = Roster { watchers, sockets, config: Arc::new(config) };
+    Ok(Stack { roster, builder, sockets: sender })
 }
 
-async fn adoption(config: &Config, kernel: Option<&KernelClient>) -> Result<Plan, BuildError> {
-    let hosted = match kernel {
-        Some(kernel) => kernel.list_processes("circus.*").await.map_err(BuildError::Kernel)?,
-        None => Vec::new(),
-    };
+/// The ceiling of the respawn delay.
+pub fn check_delay(config: &Config) -> Duration {
+    Duration::try_from_secs_f64(config.circus.check_delay.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+/// The pause after each start of a watcher.
+pub fn warmup_delay(config: &Config) -> Duration {
+    Duration::from_secs(u64::try_from(config.circus.warmup_delay).unwrap_or(0))
+}
+
+/// The kernel, when a watcher or socket wants one; started if none answers.
+///
+/// # Errors
+/// [`BuildError`].
+pub async fn kernel_for(config: &Config) -> Result<Option<KernelClient>, BuildError> {
+    let wanted = config.watchers.iter().any(|watcher| watcher.use_papa)
+        || config.sockets.iter().any(|socket| socket.use_papa);
+    if !wanted {
+        return Ok(None);
+    }
+    let endpoint = PapaEndpoint::parse(config.circus.papa_endpoint.as_deref())?;
+    Ok(Some(reach(&endpoint).await?))
+}
+
+/// The processes of this name that the kernel hosts.
+///
+/// # Errors
+/// [`BuildError::Kernel`].
+pub async fn hosted(
+    kernel: Option<&KernelClient>,
+    pattern: &str,
+) -> Result<Vec<ProcessRow>, BuildError> {
+    match kernel {
+        Some(kernel) => kernel.list_processes(pattern).await.map_err(BuildError::Kernel),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn adoption(config: &Config, hosted: Vec<ProcessRow>) -> Plan {
     let watchers: Vec<(usize, &str)> = config
         .watchers
         .iter()
@@ -73,5 +136,5 @@ async fn adoption(config: &Config, kernel: Option<&KernelClient>) -> Result<Plan
         .filter(|(_, watcher)| watcher.use_papa)
         .map(|(index, watcher)| (index, watcher.name.as_str()))
         .collect();
-    Ok(recovery::plan(&watchers, hosted))
+    recovery::plan(&watchers, hosted)
 }

@@ -5,7 +5,7 @@ use crate::event_bus::EventBus;
 use crate::papa::client::KernelClient;
 use crate::process::direct::Outputs;
 use crate::process::hosted::Hosted;
-use crate::socket::SocketTable;
+use crate::socket::Sockets;
 use crate::stream::sink::{self, StreamError};
 use crate::stream::writer::Writer;
 use crate::watcher::handle::WatcherHandle;
@@ -18,11 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What all watchers share.
+#[derive(Clone)]
 pub struct WatcherBuilder {
     /// circusd's own environment.
     pub environment: Arc<Vec<(String, String)>>,
     /// The managed sockets.
-    pub sockets: Arc<SocketTable>,
+    pub sockets: Sockets,
     /// The kernel, if anything uses one.
     pub kernel: Option<KernelClient>,
     /// Where events go.
@@ -70,7 +71,7 @@ impl WatcherBuilder {
         });
         let launcher = Launcher {
             environment: Arc::clone(&self.environment),
-            sockets: Arc::clone(&self.sockets),
+            sockets: self.sockets.clone(),
             kernel,
         };
         Ok(task::start(Parts {
@@ -93,6 +94,9 @@ fn writer(
         return Ok(None);
     }
     let mut sink = sink::from_options(options)?;
+    // What is wrong with it is said now. It opens again with the first output, so that a watcher that is made
+    // while its predecessor still writes finds the file as that one has left it.
     sink.open()?;
+    sink.close();
     Ok(Some(Writer::start(format!("{} ({name})", watcher.name), sink)))
 }

@@ -1,10 +1,12 @@
 //! The handle on the arbiter: typed requests to its task.
 
-use super::builder::WatcherError;
+use super::builder::{WatcherBuilder, WatcherError};
 use super::gate::{Busy, OperationName, Permit};
+use super::reload::{Begun, ReloadError};
+use crate::config::diff::ReloadPlan;
 use crate::config::model::{Config, WatcherConfig};
-use crate::socket::SocketTable;
-use crate::watcher::handle::{Ended, Operation, WatcherGone, WatcherHandle};
+use crate::socket::Sockets;
+use crate::watcher::handle::{Ended, Operation, Retirement, WatcherGone, WatcherHandle};
 use protocol::circus::command::python_repr;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -28,8 +30,9 @@ pub struct Roster {
     /// The watchers in start order.
     pub watchers: Vec<WatcherHandle>,
     /// The managed sockets.
-    pub sockets: Arc<SocketTable>,
-    /// The configuration in force.
+    pub sockets: Sockets,
+    /// The configuration in force; of the watchers only those that run as the file says, neither those
+    /// that were added by command nor those that were removed.
     pub config: Arc<Config>,
 }
 
@@ -95,7 +98,7 @@ pub(super) enum Message {
     },
     Remove {
         watcher: WatcherHandle,
-        nostop: bool,
+        how: Retirement,
         reply: oneshot::Sender<Result<oneshot::Receiver<()>, ArbiterError>>,
     },
     Group {
@@ -103,6 +106,14 @@ pub(super) enum Message {
         operation: GroupOperation,
         name: OperationName,
         reply: oneshot::Sender<Result<oneshot::Receiver<()>, ArbiterError>>,
+    },
+    PlanReload(oneshot::Sender<Result<ReloadPlan, ReloadError>>),
+    Reload(oneshot::Sender<Result<Begun, ReloadError>>),
+    /// From a reload that is under way: this is in force from now on.
+    Replace {
+        roster: Roster,
+        builder: WatcherBuilder,
+        reply: oneshot::Sender<()>,
     },
     ShutDown {
         done: Option<oneshot::Sender<()>>,
@@ -169,9 +180,26 @@ impl ArbiterHandle {
     pub async fn remove(
         &self,
         watcher: WatcherHandle,
-        nostop: bool,
+        how: Retirement,
     ) -> Result<oneshot::Receiver<()>, ArbiterError> {
-        self.ask(|reply| Message::Remove { watcher, nostop, reply }).await?
+        self.ask(|reply| Message::Remove { watcher, how, reply }).await?
+    }
+
+    /// What a reload of the file would do.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: the file cannot be used.
+    pub async fn reload_plan(&self) -> Result<ReloadPlan, ReloadError> {
+        self.ask(Message::PlanReload).await?
+    }
+
+    /// Reads the file again and makes what has changed hold. Everything was checked, and nothing stopped,
+    /// when this returns.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: nothing was changed.
+    pub async fn reload(&self) -> Result<Begun, ReloadError> {
+        self.ask(Message::Reload).await?
     }
 
     /// Begins an operation on several watchers; the receiver is told when it has ended.

@@ -7,4 +7,5 @@ pub mod group;
 pub mod handle;
 pub mod order;
 pub mod recovery;
+pub mod reload;
 pub mod task;

@@ -3,18 +3,21 @@
 //! It maps names to handles, guards the gate and orders operations on several watchers. It never sees a
 //! pid, a pipe or JSON.
 
+use super::build::{Stack, warmup_delay};
 use super::builder::WatcherBuilder;
 use super::gate::Gate;
 use super::group;
 use super::handle::{
     AddError, ArbiterError, ArbiterHandle, GroupOperation, Message, QUEUE, Roster,
 };
-use crate::config::model::WatcherConfig;
-use crate::watcher::handle::{Ended, Operation, WatcherGone, WatcherHandle};
+use super::reload::{self, Begun, Reload, ReloadError};
+use crate::config::model::{Config, WatcherConfig};
+use crate::papa::client::KernelClient;
+use crate::socket::SocketTable;
+use crate::watcher::handle::{Ended, Operation, Retirement, WatcherGone, WatcherHandle};
 use protocol::circus::event::EventKind;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -22,23 +25,26 @@ use tracing::info;
 struct Task {
     roster: Arc<Roster>,
     builder: WatcherBuilder,
+    sockets: Arc<watch::Sender<Arc<SocketTable>>>,
+    /// Our own, for the tasks that we start.
+    messages: mpsc::WeakSender<Message>,
     gate: Gate,
-    pause: Duration,
     /// Ends group operations when the daemon shuts down.
     cancelled: CancellationToken,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
-/// Starts the arbiter, which starts the watchers. The receiver is told when a shutdown has ended.
-pub fn start(roster: Roster, builder: WatcherBuilder) -> (ArbiterHandle, oneshot::Receiver<()>) {
+/// Starts the arbiter, which starts the watchers. The receiver is told when a shutdown has ended, and gets
+/// the connection to the kernel.
+pub fn start(stack: Stack) -> (ArbiterHandle, oneshot::Receiver<Option<KernelClient>>) {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
-    let warmup = u64::try_from(roster.config.circus.warmup_delay).unwrap_or(0);
     let task = Task {
-        roster: Arc::new(roster),
-        builder,
+        roster: Arc::new(stack.roster),
+        builder: stack.builder,
+        sockets: Arc::new(stack.sockets),
+        messages: messages.downgrade(),
         gate: Gate::default(),
-        pause: Duration::from_secs(warmup),
         cancelled: CancellationToken::new(),
         waiting: Vec::new(),
     };
@@ -47,7 +53,11 @@ pub fn start(roster: Roster, builder: WatcherBuilder) -> (ArbiterHandle, oneshot
 }
 
 impl Task {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Message>, ended: oneshot::Sender<()>) {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Message>,
+        ended: oneshot::Sender<Option<KernelClient>>,
+    ) {
         let all = self.roster.watchers.clone();
         // The gate is new, so nothing can be in the way.
         let _ = self.group(all, GroupOperation::Start, "arbiter_start_watchers");
@@ -93,7 +103,7 @@ impl Task {
         for done in self.waiting {
             let _ = done.send(());
         }
-        let _ = ended.send(());
+        let _ = ended.send(self.builder.kernel);
     }
 
     async fn receive(&mut self, message: Message) {
@@ -110,8 +120,21 @@ impl Task {
             Message::Add { config, reply } => {
                 let _ = reply.send(self.add(*config));
             }
-            Message::Remove { watcher, nostop, reply } => {
-                let _ = reply.send(self.remove(watcher, nostop).await);
+            Message::Remove { watcher, how, reply } => {
+                let _ = reply.send(self.remove(watcher, how).await);
+            }
+            Message::PlanReload(reply) => {
+                let reload = self.reload();
+                task::spawn(async move {
+                    // The asker may have gone.
+                    let _ = reply.send(reload.plan().await.map(|(plan, _)| plan));
+                });
+            }
+            Message::Reload(reply) => self.begin_reload(reply),
+            Message::Replace { roster, builder, reply } => {
+                self.roster = Arc::new(roster);
+                self.builder = builder;
+                let _ = reply.send(());
             }
             Message::Group { watchers, operation, name, reply } => {
                 let _ = reply.send(self.group(watchers, operation, name));
@@ -140,27 +163,49 @@ impl Task {
         let mut watchers = self.roster.watchers.clone();
         watchers.push(watcher.clone());
         super::order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
-        self.use_roster(watchers);
+        self.use_roster(watchers, Arc::clone(&self.roster.config));
         Ok(watcher)
     }
 
     async fn remove(
         &mut self,
         watcher: WatcherHandle,
-        nostop: bool,
+        how: Retirement,
     ) -> Result<oneshot::Receiver<()>, ArbiterError> {
         let key = watcher.identity().key.clone();
         let permit = self.gate.enter(vec![key.clone()], "arbiter_rm_watcher")?;
         let mut watchers = self.roster.watchers.clone();
         watchers.retain(|other| other.identity().key != key);
-        self.use_roster(watchers);
-        Ok(watcher.retire(nostop, permit).await?)
+        let mut config = Config::clone(&self.roster.config);
+        config.watchers.retain(|other| other.name.to_lowercase() != key);
+        self.use_roster(watchers, Arc::new(config));
+        Ok(watcher.retire(how, Some(permit)).await?)
     }
 
-    fn use_roster(&mut self, watchers: Vec<WatcherHandle>) {
-        let sockets = Arc::clone(&self.roster.sockets);
-        let config = Arc::clone(&self.roster.config);
+    fn use_roster(&mut self, watchers: Vec<WatcherHandle>, config: Arc<Config>) {
+        let sockets = self.roster.sockets.clone();
         self.roster = Arc::new(Roster { watchers, sockets, config });
+    }
+
+    fn reload(&self) -> Reload {
+        Reload {
+            roster: Arc::clone(&self.roster),
+            builder: self.builder.clone(),
+            sockets: Arc::clone(&self.sockets),
+            messages: self.messages.clone(),
+            cancelled: self.cancelled.clone(),
+        }
+    }
+
+    fn begin_reload(&self, reply: oneshot::Sender<Result<Begun, ReloadError>>) {
+        match self.gate.enter_all(reload::NAME) {
+            Ok(permit) => {
+                task::spawn(self.reload().run(permit, reply));
+            }
+            Err(busy) => {
+                let _ = reply.send(Err(busy.into()));
+            }
+        }
     }
 
     fn group(
@@ -173,7 +218,7 @@ impl Task {
         let permit = self.gate.enter(keys, name)?;
         super::order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
         let (done, ended) = oneshot::channel();
-        let (pause, cancelled) = (self.pause, self.cancelled.clone());
+        let (pause, cancelled) = (warmup_delay(&self.roster.config), self.cancelled.clone());
         task::spawn(async move {
             let to_start: Vec<WatcherHandle> =
                 watchers.iter().filter(|watcher| watcher.identity().autostart).cloned().collect();

@@ -6,6 +6,7 @@
 mod circus;
 mod command_line;
 mod defaults;
+pub mod diff;
 mod dump;
 mod env;
 mod expand;

@@ -149,6 +149,21 @@ pub fn variables(
     Ok(variables)
 }
 
+/// The lower-case names of the sockets that the watcher's command names, and that of its stdin.
+///
+/// Whether there are such sockets is not looked at.
+pub(crate) fn sockets_named(watcher: &WatcherConfig) -> BTreeSet<String> {
+    let mut named: BTreeSet<String> = watcher.stdin_socket.iter().cloned().collect();
+    let texts = [Some(&watcher.cmd), Some(&watcher.args), watcher.shell_args.as_ref()];
+    for text in texts.into_iter().flatten() {
+        expand::references(text, |name| {
+            named.extend(name.strip_prefix("sockets.").map(str::to_owned));
+            None
+        });
+    }
+    named
+}
+
 fn refuse_nul_bytes(watcher: &WatcherConfig, plan: &SpawnPlan) -> Result<(), SpawnPlanError> {
     let in_argv = plan.argv.iter().any(|word| word.contains('\0')).then(|| "cmd".to_owned());
     let in_env = || {

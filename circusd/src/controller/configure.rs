@@ -1,10 +1,12 @@
-//! Commands that change what there is: `add`, `rm` and `set`.
+//! Commands that change what there is: `add`, `rm`, `set` and `reloadconfig`.
 
 use super::dispatch::gone;
 use super::operate::refused;
 use crate::arbiter::handle::{AddError, ArbiterHandle, Roster};
+use crate::arbiter::reload::ReloadError;
+use crate::cause::chain;
 use crate::config::model::WatcherConfig;
-use crate::watcher::handle::{Operation, SetError, WatcherGone};
+use crate::watcher::handle::{Operation, Retirement, SetError, WatcherGone};
 use crate::watcher::setting;
 use papa_kernel::child::Credentials;
 use protocol::circus::command::AddWatcher;
@@ -55,7 +57,8 @@ pub async fn rm(
     waiting: bool,
 ) -> Outcome {
     let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
-    let ended = arbiter.remove(watcher.clone(), nostop).await.map_err(refused)?;
+    let how = if nostop { Retirement::Forgotten } else { Retirement::Removed };
+    let ended = arbiter.remove(watcher.clone(), how).await.map_err(refused)?;
     if waiting {
         // A dropped sender means that the watcher has ended.
         let _ = ended.await;
@@ -92,6 +95,38 @@ pub async fn set(
         ended.await.map_err(|_| gone(WatcherGone))?;
     }
     Ok(Map::new())
+}
+
+/// `reloadconfig`: the reply comes when everything has been checked, with `waiting` when it is done. With
+/// `plan` it only says what would be done.
+///
+/// # Errors
+/// The file cannot be used, and nothing was changed; or another operation is in the way.
+pub async fn reload_config(arbiter: &ArbiterHandle, plan: bool, waiting: bool) -> Outcome {
+    let mut reply = Map::new();
+    if plan {
+        let plan = arbiter.reload_plan().await.map_err(not_reloaded)?;
+        reply.insert("plan".into(), plan.to_json());
+        return Ok(reply);
+    }
+    let begun = arbiter.reload().await.map_err(not_reloaded)?;
+    let late = begun.plan.needs_restart();
+    if !late.is_empty() {
+        reply.insert("needs_restart".into(), json!(late));
+    }
+    if waiting {
+        begun.ended.await.map_err(|_| gone(WatcherGone))?.map_err(not_reloaded)?;
+    }
+    Ok(reply)
+}
+
+/// The original has errno 6 with just `server error`.
+fn not_reloaded(error: ReloadError) -> Failure {
+    match error {
+        ReloadError::Busy(busy) => Failure::conflict(busy.0),
+        ReloadError::Gone(error) => gone(error),
+        other => Failure::new(Errno::BadMsgData, chain(&other)),
+    }
 }
 
 fn cannot(error: &dyn std::error::Error) -> Failure {

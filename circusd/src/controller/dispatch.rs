@@ -69,6 +69,9 @@ impl Dispatcher {
             Command::Set { name, options, waiting } => {
                 configure::set(&self.arbiter, &roster, &name, options, waiting).await
             }
+            Command::ReloadConfig { plan, waiting } => {
+                configure::reload_config(&self.arbiter, plan, waiting).await
+            }
             Command::Ipython => Ok(report::ipython()),
             Command::Quit { waiting } => operate::quit(&self.arbiter, waiting).await,
         }

@@ -134,7 +134,7 @@ pub fn ipython() -> Map<String, Value> {
 
 /// `listsockets`.
 pub fn listsockets(roster: &Roster) -> Map<String, Value> {
-    single("sockets", Value::Array(roster.sockets.listing()))
+    single("sockets", Value::Array(roster.sockets.now().listing()))
 }
 
 /// `stats`: memory and CPU of processes and their children.

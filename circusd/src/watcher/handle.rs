@@ -76,6 +76,19 @@ pub struct Snapshot {
     pub desired: u32,
     /// Its live processes in spawn order.
     pub processes: Vec<ProcessView>,
+    /// It is stopped and starts with the first connection.
+    pub waits_for_demand: bool,
+}
+
+/// How a watcher ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retirement {
+    /// Its processes are stopped, and its end is announced.
+    Removed,
+    /// Its processes go on running by themselves, and its end is announced.
+    Forgotten,
+    /// Its processes are stopped. Nobody is told, as with the original's `reloadconfig`.
+    Replaced,
 }
 
 /// An operation that takes its time.
@@ -123,8 +136,8 @@ pub(super) enum Message {
         reply: oneshot::Sender<()>,
     },
     Retire {
-        nostop: bool,
-        permit: Permit,
+        how: Retirement,
+        permit: Option<Permit>,
         reply: oneshot::Sender<()>,
     },
     Operate {
@@ -139,6 +152,7 @@ pub(super) enum Message {
     },
     Inspect(oneshot::Sender<Snapshot>),
     Options(oneshot::Sender<Map<String, Value>>),
+    CheckDelay(Duration),
     Detach(oneshot::Sender<()>),
     Hurry,
 }
@@ -237,12 +251,20 @@ impl WatcherHandle {
     /// [`WatcherGone`].
     pub async fn retire(
         &self,
-        nostop: bool,
-        permit: Permit,
+        how: Retirement,
+        permit: Option<Permit>,
     ) -> Result<oneshot::Receiver<()>, WatcherGone> {
         let (reply, done) = oneshot::channel();
-        self.send(Message::Retire { nostop, permit, reply }).await?;
+        self.send(Message::Retire { how, permit, reply }).await?;
         Ok(done)
+    }
+
+    /// Changes the ceiling of the respawn delay.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn set_check_delay(&self, delay: Duration) -> Result<(), WatcherGone> {
+        self.send(Message::CheckDelay(delay)).await
     }
 
     /// Sends a signal to processes.

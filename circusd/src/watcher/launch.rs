@@ -11,7 +11,7 @@ use crate::papa::client::{KernelClient, PapaError};
 use crate::process::direct::{self, Child, Outputs};
 use crate::process::end::End;
 use crate::process::hosted::{self, Hosted};
-use crate::socket::SocketTable;
+use crate::socket::{SocketTable, Sockets};
 use nix::errno::Errno;
 use papa_kernel::child::{
     ChildSpec, Credentials, Exit, Input, Output, PidFd, SpawnError, resource_by_name, spawn,
@@ -67,7 +67,7 @@ pub struct Launcher {
     /// circusd's own environment.
     pub environment: Arc<Vec<(String, String)>>,
     /// The managed sockets.
-    pub sockets: Arc<SocketTable>,
+    pub sockets: Sockets,
     /// The kernel, for a watcher with `use_papa`.
     pub kernel: Option<KernelClient>,
 }
@@ -161,10 +161,11 @@ impl Launcher {
         config: Arc<WatcherConfig>,
         wid: Wid,
     ) -> Result<Launched, LaunchError> {
-        let mut references = self.sockets.references(config.use_papa);
+        let sockets = self.sockets.now();
+        let mut references = sockets.references(config.use_papa);
         let mut spawn_plan = self.plan(&config, wid, &references)?;
         // A socket with so_reuseport is a new one for each process. Ours close when it has been started.
-        let own = self.sockets.fresh(&spawn_plan.sockets_used)?;
+        let own = sockets.fresh(&spawn_plan.sockets_used)?;
         if !own.is_empty() {
             for (name, socket) in &own {
                 references.insert(name.clone(), socket.as_raw_fd().to_string());
@@ -180,15 +181,16 @@ impl Launcher {
                 let process = hosted::make(kernel, spec).await?;
                 Ok(Launched::Hosted { wid, process })
             }
-            None => self.launch_child(config, wid, spawn_plan, own).await,
+            None => self.launch_child(config, wid, spawn_plan, own, sockets).await,
         }
     }
 
     /// The sockets that a demand for this watcher comes in on: those its command names, or all.
     pub fn demand_sockets(&self, config: &WatcherConfig) -> Vec<OwnedFd> {
-        let references = self.sockets.references(config.use_papa);
+        let sockets = self.sockets.now();
+        let references = sockets.references(config.use_papa);
         let used = self.plan(config, Wid(1), &references).map(|plan| plan.sockets_used);
-        self.sockets.copies(&used.unwrap_or_default())
+        sockets.copies(&used.unwrap_or_default())
     }
 
     fn plan(
@@ -210,8 +212,8 @@ impl Launcher {
         wid: Wid,
         plan: SpawnPlan,
         own: BTreeMap<String, OwnedFd>,
+        sockets: Arc<SocketTable>,
     ) -> Result<Launched, LaunchError> {
-        let sockets = Arc::clone(&self.sockets);
         let work = task::spawn_blocking(move || {
             let mut spec = child_spec(&config, &sockets, plan)?;
             spec.keep_fds.extend(own.values().map(AsRawFd::as_raw_fd));

@@ -162,8 +162,8 @@ impl Task {
                         self.detach(reply).await;
                         return;
                     }
-                    Some(Message::Retire { nostop, permit, reply }) => {
-                        self.retire(nostop, permit, reply).await;
+                    Some(Message::Retire { how, permit, reply }) => {
+                        self.retire(how, permit, reply).await;
                         return;
                     }
                     Some(message) => self.receive(message),
@@ -205,7 +205,7 @@ impl Task {
                         Input::Start(token)
                     }
                     Operation::Stop => {
-                        self.armed = false;
+                        self.disarm();
                         Input::Stop(token)
                     }
                     Operation::Reload { graceful: false, .. } => Input::Restart(token),
@@ -257,6 +257,10 @@ impl Task {
                 self.kill(order, reply);
                 None
             }
+            Message::CheckDelay(delay) => {
+                self.check_delay = delay;
+                Some(Input::Rules(rules(&self.config, delay)))
+            }
             Message::Hurry => Some(Input::Hurry),
             Message::Detach(_) | Message::Retire { .. } => None,
         }
@@ -282,6 +286,12 @@ impl Task {
             self.demand = Demand::on(self.launcher.demand_sockets(&self.config));
             self.armed = true;
         }
+    }
+
+    /// Lets go of the sockets as well, so that they can be closed.
+    fn disarm(&mut self) {
+        self.demand = Demand::default();
+        self.armed = false;
     }
 
     fn waits_for_demand(&self) -> bool {
@@ -315,6 +325,7 @@ impl Task {
             status: self.state.status(),
             desired: self.state.desired(),
             processes: self.state.processes().into_iter().map(view).collect(),
+            waits_for_demand: self.waits_for_demand(),
         }
     }
 

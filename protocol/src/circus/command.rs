@@ -138,6 +138,13 @@ pub enum Command {
         /// Answer when it is done.
         waiting: bool,
     },
+    /// Read the file again and make what has changed hold.
+    ReloadConfig {
+        /// Only tell what would be done.
+        plan: bool,
+        /// Answer when it is done.
+        waiting: bool,
+    },
     /// Ask processes to end, and insist after a while.
     Kill {
         /// The watcher.
@@ -233,6 +240,9 @@ impl Command {
                 sequential: properties.flag("sequential"),
                 waiting: properties.waiting(),
             },
+            "reloadconfig" => {
+                Self::ReloadConfig { plan: properties.flag("plan"), waiting: properties.waiting() }
+            }
             "kill" => properties.kill()?,
             "add" => Self::Add(Box::new(properties.add()?)),
             "rm" => Self::Rm {

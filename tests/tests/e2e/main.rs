@@ -10,6 +10,7 @@ mod kernel;
 mod output;
 mod quickstart;
 mod recovery;
+mod reload_config;
 mod respawn;
 
 #[test]

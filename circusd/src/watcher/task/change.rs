@@ -1,6 +1,6 @@
 //! Changing a watcher while it lives: options, kills, and its end.
 
-use super::super::handle::{Ended, KillOrder};
+use super::super::handle::{Ended, KillOrder, Retirement};
 use super::super::setting::{self, SettingError};
 use super::super::vocabulary::{Changes, Input, Renewal, Status, Token};
 use super::super::wid::Wid;
@@ -99,20 +99,22 @@ impl Task {
     /// Ends this watcher: stops its processes, or leaves them alone but for collecting them.
     pub(super) async fn retire(
         &mut self,
-        nostop: bool,
-        permit: Permit,
+        how: Retirement,
+        permit: Option<Permit>,
         reply: oneshot::Sender<()>,
     ) {
-        self.armed = false;
-        self.publish(EventKind::Remove);
-        if nostop {
+        self.disarm();
+        if how != Retirement::Replaced {
+            self.publish(EventKind::Remove);
+        }
+        if how == Retirement::Forgotten {
             drop(permit);
             let _ = reply.send(());
             while self.ends.join_next().await.is_some() {}
             return;
         }
         let (stopped, mut done) = oneshot::channel();
-        let token = self.expect(Some(permit), stopped);
+        let token = self.expect(permit, stopped);
         self.feed(Input::Stop(token));
         while matches!(done.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
             let deadline = self.state.deadline();
