@@ -11,10 +11,18 @@ use std::time::Duration;
 
 const TWO: &str = "[watcher:a]\ncmd = sleep 1000\n[watcher:b]\ncmd = sleep 1000\n";
 
-/// Replaces the file and reloads it.
+/// Replaces the file and reloads it, after what is under way has ended.
 fn reload(env: &TestEnv, circusd: &Daemon, sections: &str) -> Value {
     env.write_ini(sections);
-    circusd.call("reloadconfig", json!({"waiting": true}))
+    when_idle(circusd, "reloadconfig", json!({"waiting": true}))
+}
+
+/// A command that is refused while another one, such as the start of all watchers, is under way.
+fn when_idle(circusd: &Daemon, command: &str, properties: Value) -> Value {
+    circusd.wait_until(&format!("{command} is not refused"), || {
+        let reply = circusd.call(command, properties.clone());
+        (reply["errno"] != 5).then_some(reply)
+    })
 }
 
 fn reloaded(env: &TestEnv, circusd: &Daemon, sections: &str) {
@@ -129,7 +137,7 @@ fn run_time_changes_stay_while_the_file_says_the_same() {
     let env = TestEnv::new();
     let circusd = env.start(&format!("{TWO}[watcher:c]\ncmd = sleep 1000\n"));
     circusd.wait_for_pids("c", 1);
-    circusd.ok("incr", json!({"name": "a", "nb": 2, "waiting": true}));
+    when_idle(&circusd, "incr", json!({"name": "a", "nb": 2, "waiting": true}));
     circusd.ok("set", json!({"name": "a", "options": {"max_retry": 7}, "waiting": true}));
     circusd.ok("add", json!({"name": "dyn", "cmd": "sleep 1000", "start": true, "waiting": true}));
     circusd.ok("stop", json!({"name": "b", "waiting": true}));
@@ -196,7 +204,7 @@ fn a_changed_circus_section_is_applied_or_told_and_restarts_nothing() {
     std::fs::write(env.path("circus.ini"), format!("{changed}[watcher:new]\ncmd = sleep 1000\n"))
         .expect("writable");
     for _ in 0..2 {
-        let reply = circusd.ok("reloadconfig", json!({"waiting": true}));
+        let reply = when_idle(&circusd, "reloadconfig", json!({"waiting": true}));
         assert_eq!(reply["needs_restart"], json!(["pubsub_endpoint"]));
         let options = circusd.ok("globaloptions", json!({}))["options"].clone();
         assert_eq!(options["check_delay"], 0.7);
@@ -261,10 +269,7 @@ fn a_changed_socket_restarts_the_watchers_that_use_it_and_no_other() {
     };
     let circusd = env.start(&ini(old));
     let untouched = circusd.wait_for_pids("other", 1);
-    circusd.wait_until("`args` can be started", || {
-        let reply = circusd.call("start", json!({"name": "args", "waiting": true}));
-        (reply["status"] == "ok").then_some(())
-    });
+    when_idle(&circusd, "start", json!({"name": "args", "waiting": true}));
     let before = (circusd.wait_for_pids("cmd", 1), circusd.wait_for_pids("args", 1));
     reloaded(&env, &circusd, &ini(new));
     let after = (circusd.wait_for_pids("cmd", 1), circusd.wait_for_pids("args", 1));
@@ -380,7 +385,7 @@ fn a_reload_that_is_under_way_answers_and_ends_with_the_daemon() {
     let circusd = env.start(&format!("{TWO}[watcher:slow]\ncmd = {stubborn}\n"));
     circusd.wait_for_pids("slow", 1);
     env.write_ini("[watcher:a]\ncmd = sleep 1000\n[watcher:new]\ncmd = sleep 1000\n");
-    circusd.ok("reloadconfig", json!({}));
+    assert_eq!(when_idle(&circusd, "reloadconfig", json!({}))["status"], "ok");
     circusd.wait_for_status("slow", "stopping");
     let reply = circusd.call("incr", json!({"name": "a"}));
     assert_eq!(reply["reason"], "arbiter is already running arbiter_reload_config command");
