@@ -2,71 +2,14 @@
 //!
 //! Used by every command that has an answer. Retries nothing and prints nothing.
 
+use crate::endpoint::{Endpoint, InvalidEndpoint};
+use crate::interrupt;
 use crate::report::{CommandError, Kind};
 use protocol::circus::request::Request;
 use protocol::circus::response::{BadResponse, Response};
 use serde_json::{Map, Value};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
-
-/// Where circusd answers when nothing else is said.
-pub const DEFAULT_ENDPOINT: &str = "tcp://127.0.0.1:5555";
-
-/// The variable that names the endpoint.
-pub const ENDPOINT_VARIABLE: &str = "CIRCUSCTL_ENDPOINT";
-
-/// Who chose the endpoint, so that a failure can say what to change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndpointSource {
-    /// `--endpoint`.
-    Option,
-    /// [`ENDPOINT_VARIABLE`].
-    Environment,
-    /// Neither was given.
-    Default,
-}
-
-/// A ZeroMQ address and where it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `tcp://HOST:PORT` or `ipc://PATH`.
-    pub address: String,
-    /// Who chose it.
-    pub source: EndpointSource,
-}
-
-impl Endpoint {
-    /// Chooses the endpoint: the option, else the variable (an empty one counts as unset), else the
-    /// default.
-    pub fn choose(option: Option<&str>, variable: Option<&str>, default: &str) -> Self {
-        let (address, source) = match (option, variable) {
-            (Some(address), _) => (address, EndpointSource::Option),
-            (None, Some(address)) if !address.is_empty() => (address, EndpointSource::Environment),
-            _ => (default, EndpointSource::Default),
-        };
-        Self { address: address.to_owned(), source }
-    }
-
-    /// Connects a socket, with a first check that gives a better answer than ZeroMQ's "invalid
-    /// argument".
-    pub(crate) fn connect(&self, socket: &zmq::Socket) -> Result<(), CallError> {
-        let invalid = |source| CallError::InvalidEndpoint { endpoint: self.clone(), source };
-        if !["tcp://", "ipc://"].iter().any(|scheme| self.address.starts_with(scheme)) {
-            return Err(invalid(None));
-        }
-        socket.connect(&self.address).map_err(|source| invalid(Some(source)))
-    }
-
-    fn origin(&self) -> &'static str {
-        match self.source {
-            EndpointSource::Option => "the endpoint comes from --endpoint",
-            EndpointSource::Environment => "the endpoint comes from CIRCUSCTL_ENDPOINT",
-            EndpointSource::Default => {
-                "the endpoint is the default: neither --endpoint nor CIRCUSCTL_ENDPOINT is given"
-            }
-        }
-    }
-}
 
 /// How far a connection came before time ran out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +26,11 @@ pub enum Reach {
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The text is no endpoint.
-    #[error("`{}` is not an endpoint", endpoint.address)]
-    InvalidEndpoint {
-        /// The text.
-        endpoint: Endpoint,
-        /// What ZeroMQ says, if it was asked.
-        source: Option<zmq::Error>,
-    },
+    #[error(transparent)]
+    InvalidEndpoint(#[from] InvalidEndpoint),
+    /// The user pressed Ctrl-C, in the interactive shell.
+    #[error("interrupted")]
+    Interrupted,
     /// Time ran out.
     #[error("no circusd answers at {} within {} s", endpoint.address, timeout.as_secs())]
     NoAnswer {
@@ -116,6 +57,35 @@ pub enum CallError {
         /// What ZeroMQ says.
         source: zmq::Error,
     },
+}
+
+/// Whoever waits for a slow command.
+pub struct Patience<'a> {
+    /// When to tell for the next time, counted from the request.
+    next: Option<Duration>,
+    tell: Option<&'a mut dyn FnMut(Duration)>,
+}
+
+impl<'a> Patience<'a> {
+    /// How long to wait between two words.
+    const PACE: Duration = Duration::from_secs(1);
+
+    /// Tells every second how long it has been waited.
+    pub fn telling(tell: &'a mut dyn FnMut(Duration)) -> Self {
+        Self { next: Some(Self::PACE), tell: Some(tell) }
+    }
+
+    /// Nobody who wants to know.
+    pub fn silent() -> Self {
+        Self { next: None, tell: None }
+    }
+
+    fn tell(&mut self, waited: Duration) {
+        self.next = Some(waited + Self::PACE);
+        if let Some(tell) = &mut self.tell {
+            tell(waited);
+        }
+    }
 }
 
 /// A connection to one circusd.
@@ -148,12 +118,31 @@ impl Client {
         command: &str,
         properties: Map<String, Value>,
     ) -> Result<Response, CallError> {
+        self.call_watched(command, properties, &mut Patience::silent())
+    }
+
+    /// The same, for a command that may take its time: whoever waits is told while it does.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn call_watched(
+        &mut self,
+        command: &str,
+        properties: Map<String, Value>,
+        patience: &mut Patience<'_>,
+    ) -> Result<Response, CallError> {
         let id = Value::String(fresh_id());
         let request = Request::new(id.clone(), command, properties);
-        let deadline = Instant::now() + self.timeout;
+        let begun = Instant::now();
+        let deadline = begun + self.timeout;
         self.socket.send(request.to_bytes(), 0).map_err(|source| self.failed(source))?;
         loop {
-            let Some(bytes) = self.receive(deadline)? else {
+            let until = patience.next.map_or(deadline, |next| deadline.min(begun + next));
+            let Some(bytes) = self.receive(until)? else {
+                if until < deadline {
+                    patience.tell(begun.elapsed());
+                    continue;
+                }
                 let reach = self.reach().map_err(|source| self.failed(source))?;
                 return Err(CallError::NoAnswer {
                     endpoint: self.endpoint.clone(),
@@ -180,6 +169,7 @@ impl Client {
             match self.socket.poll(zmq::POLLIN, i64::try_from(milliseconds).unwrap_or(i64::MAX)) {
                 Ok(0) => return Ok(None),
                 Ok(_) => {}
+                Err(zmq::Error::EINTR) if interrupt::take() => return Err(CallError::Interrupted),
                 Err(zmq::Error::EINTR) => continue,
                 Err(source) => return Err(self.failed(source)),
             }
@@ -246,24 +236,23 @@ impl From<CallError> for CommandError {
     fn from(error: CallError) -> Self {
         let report = Self::local(error.to_string());
         match error {
-            CallError::InvalidEndpoint { endpoint, source } => {
-                let report = match source {
-                    Some(source) => report.cause(source.message()),
-                    None => report,
-                };
-                report
-                    .hint("an endpoint is tcp://HOST:PORT or ipc:///PATH/TO/SOCKET")
-                    .hint(endpoint.origin())
-            }
+            CallError::InvalidEndpoint(invalid) => invalid.into(),
+            CallError::Interrupted => report,
             CallError::NoAnswer { endpoint, reach, .. } => {
-                let advice = match reach {
-                    Reach::Nobody => "nobody listens there; is circusd running?",
-                    Reach::Stranger => {
-                        "something listens there that does not speak ZeroMQ; circusd is elsewhere"
-                    }
-                    Reach::Peer => {
+                let advice = match (reach, &endpoint.route) {
+                    (Reach::Peer, _) => {
                         "something listens there and takes longer; raise --timeout, above all with \
                          --waiting"
+                            .to_owned()
+                    }
+                    (_, Some(route)) => format!(
+                        "ssh has connected to {}, and nobody listens there; is circusd running?",
+                        route.host
+                    ),
+                    (Reach::Nobody, None) => "nobody listens there; is circusd running?".to_owned(),
+                    (Reach::Stranger, None) => {
+                        "something listens there that does not speak ZeroMQ; circusd is elsewhere"
+                            .to_owned()
                     }
                 };
                 // Scripts look for these two words of the original.
@@ -285,18 +274,6 @@ pub fn refusal(response: &Response) -> Option<CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_explicit_endpoint_wins_over_the_variable_and_the_variable_over_the_default() {
-        let choose = |option, variable| {
-            let endpoint = Endpoint::choose(option, variable, "tcp://d");
-            (endpoint.address, endpoint.source)
-        };
-        assert_eq!(choose(Some("o"), Some("v")), ("o".into(), EndpointSource::Option));
-        assert_eq!(choose(None, Some("v")), ("v".into(), EndpointSource::Environment));
-        assert_eq!(choose(None, Some("")), ("tcp://d".into(), EndpointSource::Default));
-        assert_eq!(choose(None, None), ("tcp://d".into(), EndpointSource::Default));
-    }
 
     #[test]
     fn ids_are_32_hexadecimal_digits_and_differ() {

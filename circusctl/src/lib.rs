@@ -1,14 +1,32 @@
 //! The command line clients of circusd.
 //!
-//! Layout, lowest first: [`ui`], [`report`] and [`python_text`] know only text; [`client`] and
-//! [`subscriber`] speak to a daemon; [`command`] holds one type per command with its arguments,
-//! its message and the text of its answer; [`cli`] is the command line as a whole.
+//! Layout, lowest first: [`ui`], [`colour`], [`report`], [`clock`], [`suggest`] and [`python_text`] know
+//! only text; [`endpoint`], [`config_file`] and [`ssh`] find circusd, and [`session`] puts them together;
+//! [`client`] and [`subscriber`] speak to it; [`command`] holds one type per command with its arguments,
+//! its message and the text of its answer; [`run`] carries one out, with [`advice`] when it fails;
+//! [`completion`], [`generate`] and [`shell`] are made from the same tree of [`arguments`]; [`cli`] is the
+//! program.
 #![forbid(unsafe_code)]
 
+pub mod advice;
+pub mod arguments;
 pub mod cli;
 pub mod client;
+pub mod clock;
+pub mod colour;
 pub mod command;
+pub mod completion;
+pub mod config_file;
+pub mod endpoint;
+pub mod generate;
+pub mod interrupt;
 pub mod python_text;
 pub mod report;
+pub mod run;
+pub mod session;
+pub mod shell;
+pub mod ssh;
 pub mod subscriber;
+pub mod suggest;
 pub mod ui;
+pub mod usage;

@@ -9,6 +9,7 @@
 //!
 //! The numbers are those of circusctl 0.17.2 as measured.
 
+use crate::colour::Colour;
 use std::fmt::Write as _;
 
 /// Why a command failed, as far as a script needs to know it.
@@ -73,11 +74,11 @@ impl CommandError {
     }
 
     /// The lines for standard error.
-    pub fn text(&self) -> String {
-        let mut text = format!("error: {}\n", self.message);
-        for (head, lines) in [("caused by", &self.causes), ("hint", &self.hints)] {
+    pub fn text(&self, colour: Colour) -> String {
+        let mut text = format!("{} {}\n", colour.bad("error:"), self.message);
+        for (head, lines) in [("caused by:", &self.causes), ("hint:", &self.hints)] {
             for line in lines {
-                let _ = writeln!(text, "{head}: {line}"); // Writing to a String cannot fail.
+                let _ = writeln!(text, "{} {line}", colour.note(head)); // To a String: cannot fail.
             }
         }
         text
@@ -91,6 +92,9 @@ mod tests {
     #[test]
     fn a_failure_names_its_causes_before_its_hints() {
         let error = CommandError::local("no answer").hint("wait longer").cause("Timed out.");
-        assert_eq!(error.text(), "error: no answer\ncaused by: Timed out.\nhint: wait longer\n");
+        assert_eq!(
+            error.text(Colour::Off),
+            "error: no answer\ncaused by: Timed out.\nhint: wait longer\n"
+        );
     }
 }

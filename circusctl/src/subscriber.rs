@@ -2,10 +2,9 @@
 //!
 //! Used by `listen`. Does not interpret topics or payloads.
 
-use crate::client::{CallError, Endpoint};
-
-/// Where circusd publishes when nothing else is said.
-pub const DEFAULT_PUBSUB_ENDPOINT: &str = "tcp://127.0.0.1:5556";
+use crate::client::CallError;
+use crate::endpoint::Endpoint;
+use crate::interrupt;
 
 /// One message of a publisher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +44,7 @@ impl Subscriber {
                 Ok([topic, payload]) => {
                     return Ok(Published { topic: text(topic), payload: text(payload) });
                 }
+                Err(zmq::Error::EINTR) if interrupt::take() => return Err(CallError::Interrupted),
                 // Other numbers of frames are not from a circusd.
                 Ok(_) | Err(zmq::Error::EINTR) => {}
                 Err(source) => {

@@ -70,6 +70,11 @@ impl Signal {
         i32::try_from(number).ok().filter(|n| (1..=LAST).contains(n)).map(Self)
     }
 
+    /// The names of all signals that have one, without `SIG`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+
     /// The number that kill(2) takes.
     pub fn number(self) -> i32 {
         self.0

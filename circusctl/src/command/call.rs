@@ -1,5 +1,6 @@
 //! What every command that has an answer provides: the properties it sends and the text it shows.
 
+use crate::colour::Colour;
 use crate::report::CommandError;
 use protocol::circus::response::Response;
 use serde_json::{Map, Value};
@@ -18,6 +19,14 @@ pub trait Call {
     /// When the reply lacks what the command asked for.
     fn render(&self, _response: &Response) -> Result<String, CommandError> {
         Ok("ok\n".into())
+    }
+
+    /// The same for a person: coloured, if `colour` says so.
+    ///
+    /// # Errors
+    /// As [`Call::render`].
+    fn show(&self, response: &Response, _colour: Colour) -> Result<String, CommandError> {
+        self.render(response)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Commands that look without touching: what there is and in which state.
 
 use super::call::{Call, Properties, required, required_list, required_object};
+use crate::colour::Colour;
 use crate::python_text::text;
 use crate::report::CommandError;
 use protocol::circus::response::Response;
@@ -39,13 +40,18 @@ impl Call for Status {
     }
 
     fn render(&self, response: &Response) -> Result<String, CommandError> {
+        self.show(response, Colour::Off)
+    }
+
+    fn show(&self, response: &Response, colour: Colour) -> Result<String, CommandError> {
         if response.get("statuses").is_none() {
-            return Ok(format!("{}\n", response.status()));
+            return Ok(format!("{}\n", colour.state(response.status())));
         }
         let mut statuses: Vec<_> = required_object(response, "statuses")?.iter().collect();
         statuses.sort_by_key(|(name, _)| *name);
-        let lines: Vec<_> =
-            statuses.iter().map(|(name, status)| format!("{name}: {}", text(status))).collect();
+        let line =
+            |(name, state): (&String, &Value)| format!("{name}: {}", colour.state(&text(state)));
+        let lines: Vec<_> = statuses.into_iter().map(line).collect();
         Ok(lines.join("\n") + "\n")
     }
 }

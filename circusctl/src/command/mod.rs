@@ -5,6 +5,8 @@
 
 mod admin;
 mod call;
+mod discover;
+mod generate;
 mod inspect;
 mod lifecycle;
 mod listen;
@@ -14,7 +16,12 @@ mod scale;
 mod signal;
 mod stats;
 mod tree;
+mod why;
 
 pub use call::Call;
+pub use discover::Discover;
+pub use generate::{Generate, What};
 pub use listen::Listen;
+pub use option_value::OPTION_KEYS;
 pub use tree::{Command, CommandKind};
+pub use why::Why;

@@ -4,8 +4,20 @@
 //! were measured on circusctl 0.17.2.
 
 use crate::report::CommandError;
+use crate::suggest;
 use protocol::signal::Signal;
 use serde_json::{Map, Value, json};
+
+/// The options that `set` knows by a fixed name.
+pub const OPTION_KEYS: [&str; OPTIONS.len()] = {
+    let mut keys = [""; OPTIONS.len()];
+    let mut at = 0;
+    while at < keys.len() {
+        keys[at] = OPTIONS[at].0;
+        at += 1;
+    }
+    keys
+};
 
 /// The type of an option's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +136,13 @@ fn type_of(key: &str) -> Result<Type, CommandError> {
         Some(("stdout_stream" | "stderr_stream", _)) => Ok(Type::Text),
         Some(("hooks", name)) => known_hook(name).map(|_| Type::Text),
         _ if key.starts_with("rlimit_") => Ok(Type::Integer),
-        _ => Err(CommandError::local(format!("unknown key '{key}'"))
-            .hint("`circusctl options NAME` shows the options of a watcher")),
+        _ => {
+            let error = CommandError::local(format!("unknown key '{key}'"));
+            Err(match suggest::nearest(key, OPTION_KEYS) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint("`circusctl options NAME` shows the options of a watcher"),
+            })
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! All commands as one tree, which the command line, the help and the completions share.
 
 use super::call::Call;
-use super::{admin, inspect, lifecycle, listen, option, scale, signal, stats};
+use super::{
+    admin, discover, generate, inspect, lifecycle, listen, option, scale, signal, stats, why,
+};
 
 /// What circusctl can be asked to do.
 #[derive(Debug, clap::Subcommand)]
@@ -10,8 +12,13 @@ pub enum Command {
     Add(admin::Add),
     /// Lower the number of processes of a watcher
     Decr(scale::Scale),
+    /// Find the circusds of the network
+    Discover(discover::Discover),
     /// Show the resources that circusd itself uses
     Dstats(stats::DaemonStats),
+    /// Write man pages or shell completions into a directory
+    #[command(hide = true)]
+    Generate(generate::Generate),
     /// Show the values of some options of a watcher
     Get(option::Get),
     /// Show the options of circusd itself
@@ -54,6 +61,8 @@ pub enum Command {
     Status(inspect::Status),
     /// Stop all watchers, or those that match a name
     Stop(lifecycle::Lifecycle),
+    /// Show what a watcher is doing and waits for, and how its processes ended
+    Why(why::Why),
 }
 
 /// A command, sorted by the way it talks to circusd.
@@ -62,6 +71,10 @@ pub enum CommandKind<'a> {
     Call(&'static str, &'a dyn Call),
     /// A subscription.
     Listen(&'a listen::Listen),
+    /// A question to the network.
+    Discover(&'a discover::Discover),
+    /// Nothing to do with a circusd.
+    Generate(&'a generate::Generate),
 }
 
 impl Command {
@@ -70,7 +83,9 @@ impl Command {
         match self {
             Self::Add(args) => CommandKind::Call("add", args),
             Self::Decr(args) => CommandKind::Call("decr", args),
+            Self::Discover(args) => CommandKind::Discover(args),
             Self::Dstats(args) => CommandKind::Call("dstats", args),
+            Self::Generate(args) => CommandKind::Generate(args),
             Self::Get(args) => CommandKind::Call("get", args),
             Self::Globaloptions(args) => CommandKind::Call("globaloptions", args),
             Self::Incr(args) => CommandKind::Call("incr", args),
@@ -92,6 +107,7 @@ impl Command {
             Self::Stats(args) => CommandKind::Call("stats", args),
             Self::Status(args) => CommandKind::Call("status", args),
             Self::Stop(args) => CommandKind::Call("stop", args),
+            Self::Why(args) => CommandKind::Call("why", args),
         }
     }
 }

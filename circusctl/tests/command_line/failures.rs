@@ -42,10 +42,81 @@ fn a_missing_daemon_is_named_together_with_the_origin_of_the_endpoint() {
 fn a_daemon_that_takes_too_long_is_not_called_missing() {
     let fake = FakeCircusd::start(|_| vec![]);
     let ran = run(&["--timeout", "1", "--endpoint", fake.endpoint(), "stop", "--waiting"]);
-    assert_eq!(fake.finish().len(), 1);
+    assert_eq!(fake.finish()[0]["command"], "stop");
     assert_eq!(ran.code, 1);
     assert!(ran.stderr.contains("Timed out.\n"), "{ran:?}");
     assert!(ran.stderr.contains("hint: something listens there and takes longer"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: it does not answer `status` either"), "{ran:?}");
+}
+
+#[test]
+fn a_time_out_tells_what_the_daemon_is_doing() {
+    let fake = FakeCircusd::start(|request| {
+        let mut reply = match request["command"].as_str() {
+            Some("status") => json!({"status": "ok",
+                "statuses": {"web": "stopping", "other": "active", "old": "starting"}}),
+            Some("why") if request["properties"]["name"] == "web" => {
+                json!({"status": "ok", "state": "stopping", "wanted": 5,
+                    "stopping": {"left": 2, "of": 5, "waited": 12.1, "limit": 30.0}})
+            }
+            // A circusd that does not know the question.
+            Some("why") => {
+                json!({"status": "error", "reason": "unknown command: 'why'", "errno": 2})
+            }
+            _ => return vec![],
+        };
+        reply["id"] = request["id"].clone();
+        vec![reply.to_string().into_bytes()]
+    });
+    let ran = run(&["--timeout", "1", "--endpoint", fake.endpoint(), "stop", "--waiting"]);
+    fake.finish();
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("hint: stopping web: 2 of 5 left, 12 s of 30 s\n"), "{ran:?}");
+    assert!(ran.stderr.contains("hint: starting: old\n"), "{ran:?}");
+    assert!(!ran.stderr.contains("other"), "{ran:?}");
+}
+
+#[test]
+fn a_mistyped_watcher_is_guessed() {
+    for (typed, hint) in [("webb", "hint: did you mean `web`? "), ("database", "")] {
+        let fake = FakeCircusd::start(|request| {
+            let mut reply = match request["command"].as_str() {
+                Some("status") => json!({"status": "ok", "statuses": {"web": "active"}}),
+                _ => json!({"status": "error", "errno": 3,
+                    "reason": format!("program {} not found", request["properties"]["name"].as_str().expect("a name"))}),
+            };
+            reply["id"] = request["id"].clone();
+            vec![reply.to_string().into_bytes()]
+        });
+        let ran = run(&["--endpoint", fake.endpoint(), "list", typed]);
+        fake.finish();
+        assert_eq!(ran.code, 3);
+        let expected = format!("error: program {typed} not found\n");
+        match hint {
+            "" => assert_eq!(ran.stderr, expected),
+            hint => assert!(ran.stderr.starts_with(&(expected + hint)), "{ran:?}"),
+        }
+    }
+}
+
+#[test]
+fn mistyped_commands_and_options_are_guessed() {
+    for (arguments, message, hint) in [
+        (&["statsu"][..], "error: unrecognized subcommand 'statsu'\n", "'status'"),
+        (&["list", "--jsno"], "error: unexpected argument '--jsno' found\n", "'--json'"),
+        (
+            &["set", "web", "numproceses", "1"],
+            "error: unknown key 'numproceses'\n",
+            "`numprocesses`",
+        ),
+        (&["list", "a", "b"], "error: unexpected argument 'b' found\n", "usage: circusctl list "),
+    ] {
+        let ran = run(arguments);
+        assert!(ran.stderr.starts_with(message), "{ran:?}");
+        let hints = ran.stderr.lines().skip(1);
+        assert!(hints.clone().all(|line| line.starts_with("hint: ")), "{ran:?}");
+        assert!(hints.clone().any(|line| line.contains(hint)), "{ran:?}");
+    }
 }
 
 #[test]
@@ -117,7 +188,6 @@ fn words_that_cannot_be_right_end_with_1_and_unknown_commands_and_options_with_2
         (&["set", "web", "numprocesses", "1", "max_age"], 1),
         (&["set", "web", "foo", "1"], 1),
         (&["quit", "web"], 1),
-        (&[], 2),
         (&["foo"], 2),
         (&["foo", "list"], 2),
         (&["--foo", "list"], 2),

@@ -4,4 +4,5 @@
 mod failures;
 mod golden;
 mod listen;
+mod shell;
 mod support;

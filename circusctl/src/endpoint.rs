@@ -1,0 +1,186 @@
+//! The addresses of circusd's sockets and where they come from. No connection is made here, except that
+//! [`Endpoint::connect`] hands an address to ZeroMQ.
+
+use crate::config_file::ConfigFile;
+use crate::report::CommandError;
+use std::path::PathBuf;
+
+/// The variable that names the controller's endpoint.
+pub const ENDPOINT_VARIABLE: &str = "CIRCUSCTL_ENDPOINT";
+
+/// The sockets of circusd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Requests and replies.
+    Controller,
+    /// Events.
+    Events,
+    /// What circusd-stats publishes.
+    Stats,
+}
+
+impl Service {
+    /// Where it is when nothing else is said.
+    pub fn default_address(self) -> &'static str {
+        match self {
+            Self::Controller => "tcp://127.0.0.1:5555",
+            Self::Events => "tcp://127.0.0.1:5556",
+            Self::Stats => "tcp://127.0.0.1:5557",
+        }
+    }
+
+    /// Its key in the `[circus]` section.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Controller => "endpoint",
+            Self::Events => "pubsub_endpoint",
+            Self::Stats => "stats_endpoint",
+        }
+    }
+}
+
+/// Who chose the endpoint, so that a failure can say what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndpointSource {
+    /// `--endpoint`.
+    Option,
+    /// [`ENDPOINT_VARIABLE`].
+    Environment,
+    /// A configuration file.
+    ConfigFile(PathBuf),
+    /// circusd said so itself.
+    Daemon,
+    /// Nobody.
+    Default,
+}
+
+/// The near end of a tunnel to an endpoint on another machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The machine, as the user wrote it.
+    pub host: String,
+    /// The address here that leads there.
+    pub near: String,
+}
+
+/// A ZeroMQ address and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `tcp://HOST:PORT` or `ipc://PATH`.
+    pub address: String,
+    /// Who chose it.
+    pub source: EndpointSource,
+    /// How to get there, if it is not reached directly.
+    pub route: Option<Route>,
+}
+
+/// The text is no endpoint.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` is not an endpoint", endpoint.address)]
+pub struct InvalidEndpoint {
+    /// The text.
+    pub endpoint: Endpoint,
+    /// What ZeroMQ says, if it was asked.
+    pub source: Option<zmq::Error>,
+}
+
+impl Endpoint {
+    /// Chooses the endpoint: the option, else the variable (an empty one counts as unset), else the
+    /// file, else the default.
+    pub fn choose(
+        service: Service,
+        option: Option<&str>,
+        variable: Option<&str>,
+        file: Option<&ConfigFile>,
+    ) -> Self {
+        let in_file = || Some((file?.endpoint(service.key())?, file?.path().to_owned()));
+        let (address, source) = if let Some(address) = option {
+            (address, EndpointSource::Option)
+        } else if let Some(address) = variable.filter(|address| !address.is_empty()) {
+            (address, EndpointSource::Environment)
+        } else if let Some((address, path)) = in_file() {
+            (address, EndpointSource::ConfigFile(path))
+        } else {
+            (service.default_address(), EndpointSource::Default)
+        };
+        Self { address: address.to_owned(), source, route: None }
+    }
+
+    /// Connects a socket, with a first check that gives a better answer than ZeroMQ's "invalid
+    /// argument".
+    ///
+    /// # Errors
+    /// [`InvalidEndpoint`].
+    pub fn connect(&self, socket: &zmq::Socket) -> Result<(), InvalidEndpoint> {
+        self.check()?;
+        let address = self.route.as_ref().map_or(&self.address, |route| &route.near);
+        socket
+            .connect(address)
+            .map_err(|source| InvalidEndpoint { endpoint: self.clone(), source: Some(source) })
+    }
+
+    /// Only the two kinds of address that circusd has are taken.
+    ///
+    /// # Errors
+    /// [`InvalidEndpoint`].
+    pub fn check(&self) -> Result<(), InvalidEndpoint> {
+        if ["tcp://", "ipc://"].iter().any(|scheme| self.address.starts_with(scheme)) {
+            return Ok(());
+        }
+        Err(InvalidEndpoint { endpoint: self.clone(), source: None })
+    }
+
+    /// Where the endpoint comes from, as a sentence.
+    pub fn origin(&self) -> String {
+        match &self.source {
+            EndpointSource::Option => "the endpoint comes from --endpoint".into(),
+            EndpointSource::Environment => "the endpoint comes from CIRCUSCTL_ENDPOINT".into(),
+            EndpointSource::ConfigFile(path) => {
+                format!("the endpoint comes from {}", path.display())
+            }
+            EndpointSource::Daemon => "the endpoint comes from circusd itself".into(),
+            EndpointSource::Default => {
+                "tried --endpoint, CIRCUSCTL_ENDPOINT, the configuration file: none is given, so this \
+                 is the default"
+                    .into()
+            }
+        }
+    }
+}
+
+impl From<InvalidEndpoint> for CommandError {
+    fn from(error: InvalidEndpoint) -> Self {
+        let report = Self::local(error.to_string());
+        let report = match error.source {
+            Some(source) => report.cause(source.message()),
+            None => report,
+        };
+        report
+            .hint("an endpoint is tcp://HOST:PORT or ipc:///PATH/TO/SOCKET")
+            .hint(error.endpoint.origin())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_wins_over_the_variable_and_that_over_the_file_and_that_over_the_default() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("circus.ini");
+        std::fs::write(&path, "[circus]\nendpoint = tcp://f:1\n").expect("written");
+        let file = ConfigFile::read(&path).expect("readable");
+        let choose = |option, variable, file| {
+            let endpoint = Endpoint::choose(Service::Controller, option, variable, file);
+            (endpoint.address, endpoint.source)
+        };
+        let file = Some(&file);
+        assert_eq!(choose(Some("o"), Some("v"), file), ("o".into(), EndpointSource::Option));
+        assert_eq!(choose(None, Some("v"), file), ("v".into(), EndpointSource::Environment));
+        let from_file = ("tcp://f:1".into(), EndpointSource::ConfigFile(path));
+        assert_eq!(choose(None, Some(""), file), from_file);
+        let default = ("tcp://127.0.0.1:5555".into(), EndpointSource::Default);
+        assert_eq!(choose(None, None, None), default);
+    }
+}
