@@ -186,7 +186,9 @@ class Circus(Supervisor):
         return json.loads(socket.recv())
 
     def ask_to_end(self):
-        self.client().send(b'{"id": 1, "command": "quit", "properties": {}}')
+        # Kept, since a socket that is collected drops what it has not sent.
+        self.asker = self.client()
+        self.asker.send(b'{"id": 1, "command": "quit", "properties": {}}')
 
     def round_trips(self, count):
         socket, times = self.client(), []
