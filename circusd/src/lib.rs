@@ -11,6 +11,7 @@ pub mod config;
 pub mod controller;
 pub mod daemon;
 pub mod event_bus;
+pub mod hook;
 pub mod logging;
 pub mod papa;
 pub mod pidfile;

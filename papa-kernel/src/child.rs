@@ -81,6 +81,9 @@ pub struct ChildSpec {
     pub stderr: Output,
     /// Descriptors above 2 that the process gets under the same number.
     pub keep_fds: Vec<RawFd>,
+    /// It gets SIGKILL when the **thread** that starts it ends (prctl(2), PR_SET_PDEATHSIG), so start it
+    /// from one that lives as long as the program.
+    pub die_with_parent: bool,
 }
 
 /// A process that was started.
@@ -238,6 +241,8 @@ struct Plan {
     credentials: Option<Credentials>,
     umask: Option<libc::mode_t>,
     keep_fds: Vec<RawFd>,
+    /// The pid of the parent without which it must not live.
+    parent: Option<libc::pid_t>,
 }
 
 /// Which step of the plan failed. Travels to the parent in the upper half of the error number,
@@ -251,6 +256,7 @@ enum Step {
     Group = 4,
     User = 5,
     KeepFd = 6,
+    Parent = 7,
     /// And above: the number of the limit.
     Limit = 16,
 }
@@ -276,6 +282,7 @@ impl Plan {
             credentials: spec.credentials.clone(),
             umask: spec.umask,
             keep_fds: spec.keep_fds.clone(),
+            parent: spec.die_with_parent.then(|| nix::unistd::getpid().as_raw()),
         })
     }
 
@@ -311,6 +318,16 @@ impl Plan {
             if let Some(uid) = credentials.uid {
                 // SAFETY: setuid takes an integer.
                 checked(Step::User as i32, unsafe { libc::setuid(uid) })?;
+            }
+        }
+        if let Some(parent) = self.parent {
+            // After the change of user, which would take the request back.
+            let kill = libc::SIGKILL;
+            // SAFETY: PR_SET_PDEATHSIG takes an integer.
+            checked(Step::Parent as i32, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, kill) })?;
+            // SAFETY: getppid takes nothing and cannot fail.
+            if unsafe { libc::getppid() } != parent {
+                return Err(failure(Step::Parent as i32, libc::ESRCH));
             }
         }
         if let Some(mask) = self.umask {
@@ -403,7 +420,13 @@ fn explain(spec: &ChildSpec, error: io::Error) -> SpawnError {
         let name = name.strip_prefix("RLIMIT_").unwrap_or(&name).to_ascii_lowercase();
         return SpawnError::Limit { name, source };
     }
-    let step = if is(Step::Session) { "start a session" } else { "pass on a descriptor" };
+    let step = if is(Step::Session) {
+        "start a session"
+    } else if is(Step::Parent) {
+        "tie a process to its parent"
+    } else {
+        "pass on a descriptor"
+    };
     SpawnError::System { step, source }
 }
 

@@ -233,6 +233,7 @@ fn start(
         stdout,
         stderr,
         keep_fds: passed.numbers.clone(),
+        die_with_parent: false,
     };
     let started = now();
     let spawned = child::spawn(&child_spec)?;

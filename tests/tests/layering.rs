@@ -44,6 +44,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["process::end", "process::sampler", "socket"],
             &["process::direct"],
             &["process"],
+            &["hook"],
             &["arbiter::gate"],
             &["watcher"],
             &["arbiter"],

@@ -9,6 +9,7 @@ use super::order;
 use super::recovery::{self, Plan};
 use crate::config::model::Config;
 use crate::event_bus::EventBus;
+use crate::hook::runner::{HookRunner, Surroundings};
 use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
 use crate::papa::start::{StartError, reach};
@@ -69,8 +70,13 @@ pub async fn build(
     }
     let (sender, sockets) = Sockets::of(table);
     let check_delay = check_delay(&config);
+    let hooks = HookRunner::new(Arc::new(Surroundings {
+        environment: Arc::clone(&environment),
+        endpoint: config.circus.endpoint.clone(),
+        pubsub_endpoint: config.circus.pubsub_endpoint.clone(),
+    }));
     let builder =
-        WatcherBuilder { environment, sockets: sockets.clone(), kernel, bus, check_delay };
+        WatcherBuilder { environment, sockets: sockets.clone(), kernel, bus, check_delay, hooks };
     let mut watchers: Vec<WatcherHandle> = Vec::new();
     let mut made = Vec::new();
     for (index, watcher) in config.watchers.into_iter().enumerate() {

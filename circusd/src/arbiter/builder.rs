@@ -2,6 +2,7 @@
 
 use crate::config::model::WatcherConfig;
 use crate::event_bus::EventBus;
+use crate::hook::runner::HookRunner;
 use crate::papa::client::KernelClient;
 use crate::process::direct::Outputs;
 use crate::process::hosted::Hosted;
@@ -30,6 +31,8 @@ pub struct WatcherBuilder {
     pub bus: EventBus,
     /// Ceiling of the respawn delay.
     pub check_delay: Duration,
+    /// What runs hooks.
+    pub hooks: HookRunner,
 }
 
 /// A watcher cannot be made.
@@ -80,6 +83,7 @@ impl WatcherBuilder {
             launcher,
             outputs,
             bus: self.bus.clone(),
+            hooks: self.hooks.clone(),
             adopted,
         }))
     }

@@ -68,6 +68,7 @@ impl WatcherConfig {
             copy_env: false,
             copy_path: false,
             hooks: IndexMap::new(),
+            hook_timeout: 30.0,
             respawn: true,
             autostart: true,
             use_papa: false,

@@ -10,6 +10,7 @@ pub mod diff;
 mod dump;
 mod env;
 mod expand;
+pub mod hook;
 mod include;
 mod ini;
 mod load;

@@ -124,6 +124,8 @@ pub struct WatcherConfig {
     pub copy_path: bool,
     /// Hooks by name.
     pub hooks: IndexMap<String, HookConfig>,
+    /// Seconds that a hook may take; 0 means no limit.
+    pub hook_timeout: f64,
     /// Replace processes that end.
     pub respawn: bool,
     /// Start with circusd.
@@ -159,7 +161,7 @@ pub struct WatcherConfig {
 pub struct HookConfig {
     /// Dotted Python name or command.
     pub target: String,
-    /// An exception counts as success.
+    /// A failure counts as success.
     pub ignore_failure: bool,
 }
 

@@ -3,7 +3,7 @@
 //! A setting that is silently without effect can cost somebody a night, so each one that is switched on is
 //! named in the log. The list shrinks as the daemon grows.
 
-use super::model::{Config, WatcherConfig};
+use super::model::{Config, HookConfig, WatcherConfig};
 
 /// One sentence for each setting that has no effect yet.
 pub fn unserved(config: &Config) -> Vec<String> {
@@ -28,7 +28,7 @@ pub fn unserved(config: &Config) -> Vec<String> {
 }
 
 fn of_watcher(watcher: &WatcherConfig) -> impl Iterator<Item = String> {
-    let hooks = (!watcher.hooks.is_empty()).then_some("hooks");
+    let hooks = watcher.hooks.values().any(HookConfig::is_python).then_some("hooks in Python");
     let stdin = (watcher.stdin_socket.is_some() && watcher.use_papa)
         .then_some("stdin_socket together with use_papa");
     let shell = (watcher.shell && watcher.use_papa).then_some("shell together with use_papa");

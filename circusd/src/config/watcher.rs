@@ -5,11 +5,11 @@
 
 use super::env::{EnvNames, EnvTable};
 use super::ini::{Ini, strip};
-use super::model::{HookConfig, WatcherConfig};
+use super::model::WatcherConfig;
 use super::near_miss;
 use super::problem::{Report, Severity};
 use super::reader::SectionReader;
-use super::{stream, values};
+use super::{hook, stream, values};
 use indexmap::IndexMap;
 use protocol::circus::option::LIMITS;
 use std::collections::BTreeMap;
@@ -60,21 +60,6 @@ const MISPLACED: &[(&str, &str)] =
 
 /// A free key that plugins read; circus checks its type.
 pub(crate) const CHECK_FLAPPING: &str = "check_flapping";
-
-/// The moments a hook can be run at.
-const HOOKS: &[&str] = &[
-    "before_start",
-    "after_start",
-    "before_spawn",
-    "after_spawn",
-    "before_stop",
-    "after_stop",
-    "before_signal",
-    "after_signal",
-    "before_reap",
-    "after_reap",
-    "extended_stats",
-];
 
 /// Reads the section; none if it is empty, refused or not of this kind.
 pub(crate) fn read(
@@ -127,7 +112,7 @@ pub(crate) fn read_keys(
     read_texts(keys, names, &mut config);
     config.executable = keys.text("executable", global);
     config.rlimits = read_rlimits(keys, names);
-    config.hooks = read_hooks(keys, names);
+    (config.hooks, config.hook_timeout) = hook::read(keys, names, config.hook_timeout);
     config.stdout_stream = stream::read(keys, "stdout_stream", names, config.stdout_stream);
     config.stderr_stream = stream::read(keys, "stderr_stream", names, config.stderr_stream);
     config.free = read_free(keys, global, names);
@@ -210,37 +195,6 @@ fn read_rlimits(keys: &mut SectionReader<'_>, names: &EnvNames) -> BTreeMap<Stri
         }
     }
     limits
-}
-
-fn read_hooks(keys: &mut SectionReader<'_>, names: &EnvNames) -> IndexMap<String, HookConfig> {
-    let mut hooks = IndexMap::new();
-    for key in with_prefix(keys, "hooks.") {
-        let name = &key["hooks.".len()..];
-        let text = keys.raw(&key, names).unwrap_or_default();
-        let (target, flag) = match text.split_once(',') {
-            Some((target, flag)) => (target, Some(values::boolean(flag))),
-            None => (text.as_str(), None),
-        };
-        let target = strip(target).to_owned();
-        if let Some(Err(message)) = &flag {
-            let message = format!("what follows the comma is {message}");
-            keys.key_problem(Severity::Error, &key, Some(text.clone()), message);
-        }
-        if target.is_empty() {
-            let message = "a hook needs a dotted name or a command";
-            keys.key_problem(Severity::Refused, &key, Some(text.clone()), message);
-        }
-        if !HOOKS.contains(&name) {
-            let message = match near_miss::nearest(name, HOOKS) {
-                Some(known) => format!("not a hook; did you mean `hooks.{known}`?"),
-                None => format!("not a hook and never run; hooks are {}", HOOKS.join(", ")),
-            };
-            keys.key_problem(Severity::Warning, &key, None, message);
-        }
-        let ignore_failure = matches!(flag, Some(Ok(true)));
-        hooks.insert(name.to_owned(), HookConfig { target, ignore_failure });
-    }
-    hooks
 }
 
 fn read_free(

@@ -36,7 +36,9 @@ impl Dispatcher {
             Command::Get { name, keys } => report::get(&roster, &name, &keys).await,
             Command::GlobalOptions(option) => report::globaloptions(&roster, option.as_deref()),
             Command::ListSockets => Ok(report::listsockets(&roster)),
-            Command::Stats(target) => report::stats(&roster, &self.sampler, target).await,
+            Command::Stats { target, extended } => {
+                report::stats(&roster, &self.sampler, target, extended).await
+            }
             Command::DStats => report::dstats(&self.sampler).await,
             Command::Signal { signal, target } => operate::signal(&roster, signal, target).await,
             Command::Resize { name, change, waiting } => {

@@ -137,11 +137,17 @@ pub fn listsockets(roster: &Roster) -> Map<String, Value> {
     single("sockets", Value::Array(roster.sockets.now().listing()))
 }
 
-/// `stats`: memory and CPU of processes and their children.
+/// `stats`: memory and CPU of processes and their children; `extended` lets the hook of a watcher work on
+/// its own.
 ///
 /// # Errors
 /// No such watcher or process.
-pub async fn stats(roster: &Roster, sampler: &Sampler, target: StatsTarget) -> Outcome {
+pub async fn stats(
+    roster: &Roster,
+    sampler: &Sampler,
+    target: StatsTarget,
+    extended: bool,
+) -> Outcome {
     match target {
         StatsTarget::All => {
             let mut groups = Vec::new();
@@ -162,13 +168,19 @@ pub async fn stats(roster: &Roster, sampler: &Sampler, target: StatsTarget) -> O
             Ok(single("infos", Value::Object(infos)))
         }
         StatsTarget::Watcher(name) => {
-            let processes = find(roster, &name)?.inspect().await.map_err(gone)?.processes;
+            let watcher = find(roster, &name)?;
+            let processes = watcher.inspect().await.map_err(gone)?.processes;
+            let mut infos = read(sampler, &processes).await;
+            if extended {
+                extend(watcher, &mut infos).await?;
+            }
             let mut keys = single("name", json!(name));
-            keys.insert("info".into(), Value::Object(read(sampler, &processes).await));
+            keys.insert("info".into(), Value::Object(infos));
             Ok(keys)
         }
         StatsTarget::Process { name, pid, given } => {
-            let processes = find(roster, &name)?.inspect().await.map_err(gone)?.processes;
+            let watcher = find(roster, &name)?;
+            let processes = watcher.inspect().await.map_err(gone)?.processes;
             let Some(process) = processes.iter().find(|process| process.pid == pid) else {
                 let shown = match &given {
                     Value::String(text) => python_repr(text),
@@ -177,7 +189,11 @@ pub async fn stats(roster: &Roster, sampler: &Sampler, target: StatsTarget) -> O
                 let reason = format!("process {shown} not found in {}", python_repr(&name));
                 return Err(Failure::new(Errno::Message, reason));
             };
-            let info = read(sampler, &[*process]).await.remove(&pid.to_string());
+            let mut infos = read(sampler, &[*process]).await;
+            if extended {
+                extend(watcher, &mut infos).await?;
+            }
+            let info = infos.remove(&pid.to_string());
             let mut keys = single("process", given);
             keys.insert("info".into(), info.unwrap_or_else(|| json!(GONE)));
             Ok(keys)
@@ -204,6 +220,18 @@ async fn read(sampler: &Sampler, processes: &[ProcessView]) -> Map<String, Value
         infos.insert(process.pid.to_string(), shown);
     }
     infos
+}
+
+/// Lets the `extended_stats` hook of a watcher work on these info objects.
+async fn extend(watcher: &WatcherHandle, infos: &mut Map<String, Value>) -> Result<(), Failure> {
+    let of_living = |(pid, info): (&String, &Value)| {
+        Some((pid.parse::<i32>().ok()?, info.as_object()?.clone()))
+    };
+    let given = infos.iter().filter_map(of_living).collect();
+    for (pid, info) in watcher.extend_stats(given).await.map_err(gone)? {
+        infos.insert(pid.to_string(), Value::Object(info));
+    }
+    Ok(())
 }
 
 /// `dstats`: circusd itself.

@@ -57,7 +57,7 @@ impl Child {
 }
 
 /// A pidfd in the form that the event loop takes.
-struct Watched(Arc<PidFd>);
+pub(super) struct Watched(pub(super) Arc<PidFd>);
 
 impl AsRawFd for Watched {
     fn as_raw_fd(&self) -> RawFd {

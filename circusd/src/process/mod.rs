@@ -1,7 +1,9 @@
 //! Processes: children of circusd, and children of the papa kernel.
 
+pub mod companion;
 pub mod direct;
 pub mod end;
 pub mod hosted;
 pub mod info;
+pub mod printed;
 pub mod sampler;

@@ -6,6 +6,7 @@ use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use protocol::signal::Signal;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -150,6 +151,10 @@ pub(super) enum Message {
         scope: SignalScope,
         reply: oneshot::Sender<Result<(), SignalError>>,
     },
+    Extend {
+        infos: BTreeMap<i32, Map<String, Value>>,
+        reply: oneshot::Sender<BTreeMap<i32, Map<String, Value>>>,
+    },
     Inspect(oneshot::Sender<Snapshot>),
     Options(oneshot::Sender<Map<String, Value>>),
     CheckDelay(Duration),
@@ -275,6 +280,19 @@ impl WatcherHandle {
         let (reply, done) = oneshot::channel();
         self.send(Message::Signal { signal, scope, reply }).await?;
         done.await.map_err(|_| WatcherGone)?
+    }
+
+    /// Lets the `extended_stats` hook work on the figures of processes, given and returned by pid.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn extend_stats(
+        &self,
+        infos: BTreeMap<i32, Map<String, Value>>,
+    ) -> Result<BTreeMap<i32, Map<String, Value>>, WatcherGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Extend { infos, reply }).await?;
+        answer.await.map_err(|_| WatcherGone)
     }
 
     /// What it looks like now.

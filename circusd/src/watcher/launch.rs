@@ -287,5 +287,6 @@ fn child_spec(
         stdout: output(config.close_child_stdout, !config.stdout_stream.is_empty()),
         stderr: output(config.close_child_stderr, !config.stderr_stream.is_empty()),
         keep_fds,
+        die_with_parent: false,
     })
 }

@@ -52,6 +52,11 @@ pub fn of(
     add("use_sockets", json!(config.use_sockets));
     add("warmup_delay", warmup(config.warmup_delay));
     add("working_dir", json!(config.working_dir.as_deref().unwrap_or(&cwd())));
+    // The original shows none of these; whoever sets a hook wants to see it.
+    for (name, hook) in &config.hooks {
+        let flag = if hook.ignore_failure { ",true" } else { "" };
+        add(&format!("hooks.{name}"), json!(format!("{}{flag}", hook.target)));
+    }
     for (key, value) in &config.free {
         add(key, json!(value));
     }

@@ -1,5 +1,6 @@
 //! What an option of `set` and `add` changes: from a checked value to the watcher's configuration.
 
+use crate::config::hook::TIMEOUT;
 use crate::config::model::{HookConfig, WatcherConfig};
 use indexmap::IndexMap;
 use protocol::circus::option::words;
@@ -95,8 +96,7 @@ fn apply_one(
         return Ok(());
     }
     if let Some(hook) = key.strip_prefix("hooks.") {
-        config.hooks.insert(hook.to_owned(), hook_of(value));
-        return Ok(());
+        return set_hook(config, hook, value).ok_or(wrong("a dotted name or a command"));
     }
     if let Some(limit) = key.strip_prefix("rlimit_") {
         config.rlimits.insert(limit.to_ascii_lowercase(), value.as_i64());
@@ -129,7 +129,7 @@ fn apply_one(
         "hooks" => {
             let hooks = value.as_object().ok_or(wrong("an object"))?;
             for (name, target) in hooks {
-                config.hooks.insert(name.clone(), hook_of(target));
+                set_hook(config, name, target).ok_or(wrong("dotted names or commands"))?;
             }
         }
         // Accepted by the original, and without meaning there, too.
@@ -185,16 +185,27 @@ fn stream_options(value: &Value) -> IndexMap<String, String> {
     object.map(|(key, value)| (key.clone(), shown(value))).collect()
 }
 
-/// `"function"`, `"function,true"` or `["function", true]`.
-fn hook_of(value: &Value) -> HookConfig {
-    if let Some([target, flag]) = value.as_array().map(Vec::as_slice) {
-        return HookConfig { target: shown(target), ignore_failure: flag.as_bool() == Some(true) };
+/// `"function"`, `"function,true"` or `["function", true]`; for `timeout` a number of seconds.
+fn set_hook(config: &mut WatcherConfig, name: &str, value: &Value) -> Option<()> {
+    if name == TIMEOUT {
+        let seconds = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+        config.hook_timeout = seconds.filter(|seconds| *seconds >= 0.0)?;
+        return Some(());
     }
-    let text = shown(value);
-    let (target, flag) = text.split_once(',').unwrap_or((&text, ""));
-    let truths = ["true", "yes", "on", "1"];
-    let ignore_failure = truths.contains(&flag.trim().to_ascii_lowercase().as_str());
-    HookConfig { target: target.trim().to_owned(), ignore_failure }
+    let hook = match value.as_array().map(Vec::as_slice) {
+        Some([target]) => HookConfig::parse(target.as_str()?).0,
+        Some([target, flag]) => HookConfig {
+            target: target.as_str()?.trim().to_owned(),
+            ignore_failure: flag.as_bool()?,
+        },
+        Some(_) => return None,
+        None => match HookConfig::parse(value.as_str()?) {
+            (hook, None) => hook,
+            (_, Some(_)) => return None,
+        },
+    };
+    config.hooks.insert(name.to_owned(), Some(hook).filter(|hook| !hook.target.is_empty())?);
+    Some(())
 }
 
 #[cfg(test)]
@@ -231,6 +242,28 @@ mod tests {
         let error = set(&mut config, json!({"cmd": "x", "numprocesses": 2})).unwrap_err();
         assert_eq!(error, SettingError::Singleton);
         assert_eq!(config, before);
+    }
+
+    #[test]
+    fn a_hook_is_a_text_or_a_pair() {
+        let mut config = WatcherConfig::new("web", "sleep 1");
+        let options = json!({
+            "hooks.before_start": "a.b,true",
+            "hooks": {"after_stop": ["a.c", false], "before_stop": "/bin/check a,b"},
+            "hooks.timeout": "2.5",
+        });
+        assert_eq!(set(&mut config, options), Ok(Effects::default()));
+        let hook = |name: &str| {
+            let hook = &config.hooks[name];
+            (hook.target.as_str(), hook.ignore_failure)
+        };
+        assert_eq!(hook("before_start"), ("a.b", true));
+        assert_eq!(hook("after_stop"), ("a.c", false));
+        assert_eq!(hook("before_stop"), ("/bin/check a,b", false));
+        assert!((config.hook_timeout - 2.5).abs() < f64::EPSILON);
+        for bad in [json!(5), json!(""), json!("a.b,maybe"), json!(["a.b", "x"]), json!([])] {
+            assert!(set(&mut config, json!({"hooks.before_start": bad})).is_err(), "{bad}");
+        }
     }
 
     #[test]

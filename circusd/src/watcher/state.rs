@@ -9,19 +9,27 @@
 //!       every process gone
 //! ```
 //!
+//! A hook may stand between any two of these steps. While one runs the machine takes nothing up: what
+//! happens meanwhile waits in the backlog, and what the hook was asked about is still to be decided.
+//!
 //! Knows no pipe, no clock and no other watcher; `task` carries the actions out. Two rules hold always:
 //! no two live processes share a wid, and SIGKILL comes only after the graceful timeout.
 
 use super::vocabulary::{Action, Changes, Input, Rules, Status, Token};
 use super::wid::{Wid, lowest_free};
 use super::worker::{Fate, Slot, Worker};
+use crate::hook::call::HookCall;
+use crate::hook::point::HookPoints;
+use hooking::{Asked, Step, Then};
 use protocol::circus::event::EventKind;
 use renewal::Renewing;
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Instant;
 
 mod ending;
+mod hooking;
 mod renewal;
+mod spawning;
 
 #[derive(Debug, Clone, PartialEq)]
 struct Job {
@@ -55,6 +63,16 @@ pub struct State {
     sequence: u64,
     job: Option<Job>,
     renewing: Option<Renewing>,
+    /// What is left of the transition under way.
+    agenda: VecDeque<Step>,
+    /// The hook that runs.
+    asked: Option<Asked>,
+    /// What has happened since it was started.
+    backlog: VecDeque<Input>,
+    /// `before_spawn` has said yes to the next process.
+    cleared: bool,
+    /// A connection starts an on-demand watcher only from then on, because a hook or its command refused.
+    refused_until: Option<Instant>,
 }
 
 impl State {
@@ -73,6 +91,11 @@ impl State {
             sequence: 0,
             job: None,
             renewing: None,
+            agenda: VecDeque::new(),
+            asked: None,
+            backlog: VecDeque::new(),
+            cleared: false,
+            refused_until: None,
         }
     }
 
@@ -103,8 +126,31 @@ impl State {
         all.into_iter().map(|(wid, worker)| (*wid, worker.pid)).collect()
     }
 
+    /// The live process with this slot.
+    pub fn pid(&self, wid: Wid) -> Option<i32> {
+        self.workers.get(&wid).map(|worker| worker.pid)
+    }
+
+    /// A hook runs, and everything else waits for it.
+    pub fn waits_for_hook(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// A connection would start it.
+    pub fn is_open_to_demand(&self, now: Instant) -> bool {
+        self.status == Status::Stopped
+            && self.asked.is_none()
+            && self.refused_until.is_none_or(|until| until <= now)
+    }
+
     /// When `Input::Tick` is due, if nothing else happens before.
     pub fn deadline(&self) -> Option<Instant> {
+        if self.asked.is_some() {
+            return None;
+        }
+        if self.status == Status::Stopped && self.rules.on_demand {
+            return self.refused_until;
+        }
         let kills = self
             .workers
             .values()
@@ -129,44 +175,60 @@ impl State {
     /// Takes one input and returns what must be done, in order.
     pub fn step(&mut self, now: Instant, input: Input) -> Vec<Action> {
         let mut actions = Vec::new();
+        match (input, self.asked.take()) {
+            (Input::HookDone(outcome), Some(asked)) => self.hook_done(now, asked, outcome),
+            // One that was given up.
+            (Input::HookDone(_), None) => {}
+            (input, Some(asked)) => {
+                self.asked = Some(asked);
+                self.postpone(input);
+                return actions;
+            }
+            (input, None) => self.take(now, input),
+        }
+        self.advance(now, &mut actions);
+        actions
+    }
+
+    fn take(&mut self, now: Instant, input: Input) {
         match input {
             Input::Adopted { wid, pid, running, lifetime } => {
-                self.add_worker(now, wid, pid, lifetime);
-                if running {
-                    actions.push(Action::Publish(EventKind::Spawn { pid }));
-                }
+                // One that has ended is not announced any more, only collected.
+                self.add_worker(now, wid, pid, lifetime, !running);
             }
             Input::Start(token) => {
-                self.begin(token, Goal::Run, &mut actions);
+                self.begin(token, Goal::Run);
                 if !self.rules.on_demand || self.status != Status::Stopped {
                     self.run();
                 }
             }
             Input::Demand => {
-                if self.status == Status::Stopped {
+                if self.is_open_to_demand(now) {
                     self.run();
                 }
             }
-            Input::Reload(token, renewal) => self.reload(token, renewal, &mut actions),
+            Input::Reload(token, renewal) => self.reload(token, renewal),
             Input::Rules(rules) => self.rules = rules,
-            Input::Kill { wid, signal, grace } => {
-                self.ask(now, wid, (signal, grace), Fate::Killed, &mut actions);
+            Input::Want(desired) => {
+                self.desired = desired;
+                self.owed = self.owed.min(self.missing());
             }
+            Input::Kill { wid, signal, grace } => self.ask(now, wid, (signal, grace), Fate::Killed),
             Input::Stop(token) => {
-                self.begin(token, Goal::Stop, &mut actions);
-                self.wind_down(now, &mut actions);
+                self.begin(token, Goal::Stop);
+                self.wind_down();
             }
             Input::Restart(token) => {
                 if self.status == Status::Stopped {
-                    self.begin(token, Goal::Run, &mut actions);
+                    self.begin(token, Goal::Run);
                     self.run();
                 } else {
-                    self.begin(token, Goal::StopThenRun, &mut actions);
-                    self.wind_down(now, &mut actions);
+                    self.begin(token, Goal::StopThenRun);
+                    self.wind_down();
                 }
             }
             Input::Resize(token, desired) => {
-                self.begin(token, Goal::Run, &mut actions);
+                self.begin(token, Goal::Run);
                 let grown = desired.saturating_sub(self.desired);
                 self.desired = desired;
                 match self.status {
@@ -175,42 +237,47 @@ impl State {
                     Status::Stopped | Status::Stopping => {}
                 }
             }
-            Input::Hurry => self.hurry(now),
+            Input::Hurry => {
+                self.rules.hooks = HookPoints::default();
+                self.hurry(now);
+            }
             Input::Spawned { wid, pid, lifetime } => {
-                self.add_worker(now, wid, pid, lifetime);
-                self.spawned(now, wid, pid, &mut actions);
+                self.add_worker(now, wid, pid, lifetime, false);
+                self.hook(HookCall::AfterSpawn { pid }, Then::Spawned(wid));
             }
-            Input::SpawnFailed { wid, transient } => {
-                self.spawn_failed(now, wid, transient, &mut actions);
+            Input::SpawnFailed { wid, transient } => self.spawn_failed(now, wid, transient),
+            Input::Exited { wid, exit_code } => {
+                if let Some(pid) = self.pid(wid) {
+                    self.hook(HookCall::BeforeReap { pid }, Then::Reap { wid, exit_code });
+                }
             }
-            Input::Exited { wid, exit_code } => self.exited(now, wid, exit_code, &mut actions),
-            Input::Tick => {}
+            Input::Tick | Input::HookDone(_) => {}
         }
-        self.settle(now, &mut actions);
-        actions
     }
 
     /// Makes `goal` the operation in progress. One that was under way is answered with what it reached;
     /// that happens only when a shutdown overtakes it.
-    fn begin(&mut self, token: Token, goal: Goal, actions: &mut Vec<Action>) {
+    fn begin(&mut self, token: Token, goal: Goal) {
         self.renewing = None;
         if let Some(job) = &mut self.job {
             job.event = None;
         }
-        self.finish_job(actions);
+        self.finish_job();
         self.job = Some(Job { token, goal, before: self.pids(), event: None });
     }
 
-    fn finish_job(&mut self, actions: &mut Vec<Action>) {
+    fn finish_job(&mut self) {
         let Some(job) = self.job.take() else { return };
-        actions.extend(job.event.map(Action::Publish));
+        if let Some(event) = job.event {
+            self.act(Action::Publish(event));
+        }
         let after = self.pids();
         let changes = Changes {
             started: after.difference(&job.before).copied().collect(),
             stopped: job.before.difference(&after).copied().collect(),
             kept: job.before.intersection(&after).copied().collect(),
         };
-        actions.push(Action::Done(job.token, changes));
+        self.act(Action::Done(job.token, changes));
     }
 
     fn pids(&self) -> BTreeSet<i32> {
@@ -249,188 +316,20 @@ impl State {
         lowest_free(count, |wid| self.workers.contains_key(&wid) || self.spawning == Some(wid))
     }
 
-    /// Moves towards running. A watcher that is stopping goes on once the last process is gone.
-    fn run(&mut self) {
+    /// Does what the state calls for now: overdue kills, surplus, spawns, the end of an operation. Called
+    /// until it finds nothing more to do; what it begins is finished, hooks included, before the next call.
+    fn settle(&mut self, now: Instant) {
+        self.kill_overdue(now);
+        if !self.agenda.is_empty() {
+            return;
+        }
         match self.status {
             Status::Stopped => {
-                self.status = Status::Starting;
-                self.failures = 0;
-                self.owed = self.missing();
+                self.refused_until = self.refused_until.filter(|until| *until > now);
+                self.finish_job();
             }
-            Status::Starting | Status::Active => self.owed = self.missing(),
-            Status::Stopping => {
-                if let Some(job) = &mut self.job {
-                    job.goal = Goal::StopThenRun;
-                }
-            }
-        }
-    }
-
-    fn wind_down(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.owed = 0;
-        self.warm_at = None;
-        self.renewing = None;
-        if self.status == Status::Stopped {
-            return;
-        }
-        self.status = Status::Stopping;
-        // Those that were dismissed with a successor in view get none any more.
-        for stopping in self.workers.values_mut().filter_map(|worker| worker.stopping.as_mut()) {
-            stopping.fate = Fate::Dismissed;
-        }
-        for wid in self.oldest_first() {
-            self.ask_to_end(now, wid, Fate::Dismissed, actions);
-        }
-    }
-
-    fn add_worker(&mut self, now: Instant, wid: Wid, pid: i32, lifetime: Option<Duration>) {
-        self.sequence += 1;
-        let (expires, sequence) = (lifetime.map(|lifetime| now + lifetime), self.sequence);
-        let worker = Worker { pid, since: now, sequence, expires, stopping: None };
-        self.workers.insert(wid, worker);
-    }
-
-    fn spawned(&mut self, now: Instant, wid: Wid, pid: i32, actions: &mut Vec<Action>) {
-        self.spawning = None;
-        self.failures = 0;
-        actions.push(Action::Publish(EventKind::Spawn { pid }));
-        if self.status == Status::Stopping {
-            self.ask_to_end(now, wid, Fate::Dismissed, actions);
-        } else if let Some(Renewing::Overlap { left, fresh }) = &mut self.renewing {
-            fresh.push(wid);
-            *left -= 1;
-            if *left == 0 {
-                self.renewing = None;
-            }
-        } else if self.owed > 0 {
-            self.owed -= 1;
-            self.warm_at = Some(now + self.rules.warmup_delay);
-        }
-    }
-
-    fn spawn_failed(&mut self, now: Instant, wid: Wid, transient: bool, actions: &mut Vec<Action>) {
-        self.spawning = None;
-        if transient || self.rules.max_retry.is_none() {
-            // Tried again for as long as it takes, but not in a hurry, and nobody is kept waiting for it.
-            self.pace(now, wid, Duration::ZERO);
-            self.owed = 0;
-            return;
-        }
-        self.failures += 1;
-        if self.rules.max_retry.is_some_and(|limit| self.failures >= limit) {
-            self.give_up(now, actions);
-        }
-    }
-
-    fn pace(&mut self, now: Instant, wid: Wid, lived: Duration) {
-        let slot = self.slots.entry(wid).or_default();
-        let wait = slot.pacing.after_death(lived, self.rules.check_delay);
-        slot.not_before = (wait > Duration::ZERO).then(|| now + wait);
-    }
-
-    fn exited(
-        &mut self,
-        now: Instant,
-        wid: Wid,
-        exit_code: Option<i32>,
-        actions: &mut Vec<Action>,
-    ) {
-        let Some(worker) = self.workers.remove(&wid) else { return };
-        actions.push(Action::Publish(EventKind::Reap { pid: worker.pid, exit_code }));
-        match worker.stopping.map(|stopping| stopping.fate) {
-            None => self.pace(now, wid, now.saturating_duration_since(worker.since)),
-            Some(Fate::Renewed) if self.status != Status::Stopping => self.owed += 1,
-            Some(Fate::Renewed | Fate::Dismissed | Fate::Killed) => {}
-        }
-    }
-
-    /// Does what the state calls for now: overdue kills, surplus, spawns, the end of an operation.
-    fn settle(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.kill_overdue(now, actions);
-        match self.status {
-            Status::Stopped => self.finish_job(actions),
-            Status::Stopping => self.settle_stopping(now, actions),
-            Status::Starting | Status::Active => self.settle_running(now, actions),
-        }
-    }
-
-    fn settle_stopping(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        if !self.workers.is_empty() || self.spawning.is_some() {
-            return;
-        }
-        self.status = Status::Stopped;
-        self.slots.clear();
-        actions.push(Action::Publish(EventKind::Stop));
-        if let Some(job) = self.job.as_mut().filter(|job| job.goal == Goal::StopThenRun) {
-            job.goal = Goal::Run;
-            self.run();
-            self.settle_running(now, actions);
-        } else {
-            actions.push(Action::CloseStreams);
-            self.finish_job(actions);
-        }
-    }
-
-    fn settle_running(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        self.retire_expired(now, actions);
-        if !matches!(self.renewing, Some(Renewing::Overlap { .. })) {
-            self.stop_surplus(now, actions);
-        }
-        if self.spawning.is_some() {
-            return;
-        }
-        if self.warm_at.is_some_and(|at| now < at) {
-            return;
-        }
-        self.warm_at = None;
-        let wanted = self.wanted();
-        if !wanted.is_empty() && self.rules.max_retry == Some(0) {
-            // The documented meaning of max_retry = 0: not even one attempt.
-            self.wind_down(now, actions);
-            self.settle_stopping(now, actions);
-            return;
-        }
-        let ready = |wid: &&Wid| {
-            self.slots.get(wid).and_then(|slot| slot.not_before).is_none_or(|at| at <= now)
-        };
-        if let Some(wid) = wanted.iter().find(ready).copied() {
-            self.spawning = Some(wid);
-            actions.push(Action::Spawn(wid));
-            return;
-        }
-        self.owed = self.owed.min(self.missing());
-        if self.owed > 0 {
-            return;
-        }
-        if self.renew_next(now, actions) {
-            return;
-        }
-        self.become_active(now, actions);
-    }
-
-    fn become_active(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let nothing_left = self.workers.is_empty();
-        if self.status == Status::Starting {
-            if nothing_left && self.desired == 0 {
-                self.wind_down(now, actions);
-                self.settle_stopping(now, actions);
-                return;
-            }
-            self.status = Status::Active;
-            actions.push(Action::Publish(EventKind::Start));
-            if !self.wanted().is_empty() {
-                // Processes that ended, or could not be spawned, during the start.
-                self.settle_running(now, actions);
-                return;
-            }
-        }
-        if nothing_left && (!self.rules.respawn || self.rules.on_demand) {
-            self.wind_down(now, actions);
-            self.settle_stopping(now, actions);
-            return;
-        }
-        if self.workers.values().all(|worker| worker.stopping.is_none()) {
-            self.finish_job(actions);
+            Status::Stopping => self.settle_stopping(),
+            Status::Starting | Status::Active => self.settle_running(now),
         }
     }
 }

@@ -2,8 +2,14 @@
 
 use super::super::vocabulary::Renewal;
 use super::*;
+use crate::hook::outcome::Outcome;
+use crate::hook::point::HookPoint;
 use proptest::prelude::*;
 use protocol::signal::Signal;
+use std::time::Duration;
+
+#[path = "state_hook_tests.rs"]
+mod hooks;
 
 fn rules() -> Rules {
     Rules {
@@ -15,6 +21,7 @@ fn rules() -> Rules {
         stop_signal: Signal::TERM,
         max_retry: Some(5),
         check_delay: Duration::from_secs(5),
+        hooks: HookPoints::default(),
     }
 }
 
@@ -25,12 +32,24 @@ struct Bench {
     next_pid: i32,
     log: Vec<Action>,
     obey: bool,
+    /// The hooks that say no; all others say yes.
+    refusing: Vec<HookPoint>,
+    /// The hooks that fail.
+    failing: Vec<HookPoint>,
 }
 
 impl Bench {
     fn new(rules: Rules, desired: u32) -> Self {
         let state = State::new(rules, desired);
-        Self { state, now: Instant::now(), next_pid: 100, log: Vec::new(), obey: true }
+        Self {
+            state,
+            now: Instant::now(),
+            next_pid: 100,
+            log: Vec::new(),
+            obey: true,
+            refusing: Vec::new(),
+            failing: Vec::new(),
+        }
     }
 
     /// Feeds one input and answers every spawn, and every signal if the processes obey.
@@ -50,6 +69,14 @@ impl Bench {
                     }
                     Action::Signal(wid, signal) if self.obey => {
                         queue.push(Input::Exited { wid: *wid, exit_code: Some(-signal.number()) });
+                    }
+                    Action::RunHook(call) => {
+                        let answer = if self.failing.contains(&call.point()) {
+                            Outcome::Failed { error: "boom".into() }
+                        } else {
+                            Outcome::Returned(!self.refusing.contains(&call.point()))
+                        };
+                        queue.insert(0, Input::HookDone(answer));
                     }
                     Action::Escalate(wid) => {
                         queue.push(Input::Exited { wid: *wid, exit_code: Some(-9) });
@@ -74,6 +101,8 @@ impl Bench {
             Action::Publish(EventKind::Kill { .. }) => Some("kill"),
             Action::Publish(EventKind::Reap { .. }) => Some("reap"),
             Action::Publish(EventKind::Reload) => Some("reload"),
+            Action::RunHook(call) => Some(call.point().as_str()),
+            Action::Publish(EventKind::HookFailure { .. }) => Some("hook_failure"),
             _ => None,
         });
         let names = names.collect();
@@ -386,6 +415,8 @@ enum Deed {
     SpawnOk,
     SpawnFails(bool),
     Exit(usize),
+    Answer(bool),
+    HookFails,
     Pass(u64),
 }
 
@@ -402,6 +433,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         8 => Just(Deed::SpawnOk),
         1 => any::<bool>().prop_map(Deed::SpawnFails),
         4 => (0..5usize).prop_map(Deed::Exit),
+        8 => prop::bool::weighted(0.9).prop_map(Deed::Answer),
+        1 => Just(Deed::HookFails),
         4 => (0..20_000u64).prop_map(Deed::Pass),
     ]
 }
@@ -410,7 +443,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 10_000, ..ProptestConfig::default() })]
 
     /// Whatever happens: one live process per wid, SIGKILL only after the grace period, every operation
-    /// answered exactly once, and a final stop ends in `stopped` when the processes obey SIGKILL.
+    /// answered exactly once, one hook at a time and nothing done while it runs, and a final stop ends in
+    /// `stopped` when the processes obey SIGKILL.
     #[test]
     fn random_scripts_keep_the_rules(
         script in prop::collection::vec(deed(), 1..60),
@@ -419,6 +453,7 @@ proptest! {
         lifetime in prop_oneof![Just(0u64), Just(15)],
         warmup in prop_oneof![Just(0u64), Just(300)],
         max_retry in prop_oneof![Just(None), (0..4u32).prop_map(Some)],
+        hooks in prop_oneof![Just(0u16), 0..1u16 << hooks::POINTS.len()],
     ) {
         let grace = Duration::from_secs(10);
         let rules = Rules {
@@ -427,6 +462,7 @@ proptest! {
             warmup_delay: Duration::from_millis(warmup),
             graceful_timeout: grace,
             max_retry,
+            hooks: hooks::points(hooks),
             ..rules()
         };
         let mut state = State::new(rules, 2);
@@ -436,11 +472,31 @@ proptest! {
         let mut tokens = 0u64;
         let mut answered = BTreeSet::new();
         let mut pid = 1000;
-        let finale = [Deed::Stop]
-            .into_iter()
-            .chain((0..40).flat_map(|_| [Deed::SpawnOk, Deed::Pass(20_000), Deed::Exit(0)]));
-        for deed in script.into_iter().chain(finale) {
+        let mut hook: Option<HookCall> = None;
+        // Gone, but the machine waits for a hook and does not know yet.
+        let mut unseen: BTreeSet<Wid> = BTreeSet::new();
+        let mut pids: BTreeMap<i32, Wid> = BTreeMap::new();
+        let round = [
+            Deed::Answer(true),
+            Deed::SpawnOk,
+            Deed::Answer(true),
+            Deed::Pass(20_000),
+            Deed::Exit(0),
+        ];
+        let finale = (0..200).flat_map(|_| round.clone());
+        let finale = [Deed::Stop].into_iter().chain(finale);
+        let scripted = script.len();
+        for (at, deed) in script.into_iter().chain(finale).enumerate() {
+            let asked_hook = hook.clone();
             let input = match deed {
+                Deed::Answer(yes) => match hook.take() {
+                    Some(_) => Input::HookDone(Outcome::Returned(yes)),
+                    None => Input::Tick,
+                },
+                Deed::HookFails => match hook.take() {
+                    Some(_) => Input::HookDone(Outcome::Failed { error: "boom".into() }),
+                    None => Input::Tick,
+                },
                 Deed::Start => { tokens += 1; Input::Start(Token(tokens)) }
                 Deed::Stop => { tokens += 1; Input::Stop(Token(tokens)) }
                 Deed::Restart => { tokens += 1; Input::Restart(Token(tokens)) }
@@ -454,6 +510,7 @@ proptest! {
                     Some(wid) => {
                         pid += 1;
                         live.insert(wid, None);
+                        pids.insert(pid, wid);
                         let lifetime = (lifetime > 0).then(|| Duration::from_secs(lifetime));
                         Input::Spawned { wid, pid, lifetime }
                     }
@@ -466,6 +523,9 @@ proptest! {
                 Deed::Exit(n) => match live.keys().nth(n).copied() {
                     Some(wid) => {
                         live.remove(&wid);
+                        if hook.is_some() {
+                            unseen.insert(wid);
+                        }
                         Input::Exited { wid, exit_code: Some(0) }
                     }
                     None => Input::Tick,
@@ -475,14 +535,19 @@ proptest! {
                     Input::Tick
                 }
             };
-            for action in state.step(now, input) {
+            let actions = state.step(now, input);
+            prop_assert!(hook.is_none() || actions.is_empty(), "{:?} while a hook runs", actions);
+            for action in actions {
+                prop_assert!(hook.is_none(), "{:?} behind a hook that runs", action);
                 match action {
                     Action::Spawn(wid) => {
                         prop_assert!(pending.is_none(), "two spawns at once");
                         prop_assert!(!live.contains_key(&wid), "two live processes with wid {}", wid);
+                        prop_assert!(!unseen.contains(&wid), "wid {} is not collected yet", wid);
                         prop_assert!(state.rules().max_retry != Some(0));
                         pending = Some(wid);
                     }
+                    Action::Signal(wid, _) | Action::Escalate(wid) if unseen.contains(&wid) => {}
                     Action::Signal(wid, signal) => {
                         let asked = live.get_mut(&wid);
                         prop_assert!(asked.is_some(), "signal to a process that is gone");
@@ -497,9 +562,23 @@ proptest! {
                         let since = asked.expect("checked above");
                         prop_assert!(now - since >= grace, "SIGKILL too early");
                     }
+                    Action::RunHook(call) => hook = Some(call),
+                    Action::Forget(wid) => {
+                        unseen.remove(&wid);
+                    }
                     Action::Done(token, _) => prop_assert!(answered.insert(token)),
                     Action::Publish(_) | Action::CloseStreams => {}
                 }
+            }
+            // A signal that a hook has vetoed counts as sent: the grace period begins.
+            if let (Some(HookCall::BeforeSignal { pid, .. }), true) = (asked_hook.clone(), asked_hook != hook)
+                && let Some(asked) = pids.get(&pid).and_then(|wid| live.get_mut(wid))
+            {
+                asked.get_or_insert(now);
+            }
+            let over = hook.is_none() && pending.is_none() && answered.len() as u64 == tokens;
+            if at > scripted && over && state.status() == Status::Stopped {
+                break;
             }
             let idle = live.values().filter(|asked| asked.is_none()).count();
             // During a reload both generations run.

@@ -7,19 +7,18 @@ use super::demand::Demand;
 use super::handle::{Identity, Message, Operation, ProcessView, QUEUE, Snapshot, WatcherHandle};
 use super::launch::{LaunchError, Launched, Launcher};
 use super::options;
-use super::signalling;
 use super::state::State;
 use super::vocabulary::{Action, Changes, Input, Renewal, Rules, Status, Token};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
 use crate::event_bus::{EventBus, epoch_seconds};
+use crate::hook::point::HookPoints;
+use crate::hook::runner::HookRunner;
 use crate::process::direct::{DRAIN_LIMIT, Outputs};
 use crate::process::end::End;
-use crate::process::info;
 use papa_kernel::child::PidFd;
 use protocol::circus::event::EventKind;
-use protocol::signal::Signal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 mod change;
+mod deliver;
+mod hooking;
+
+use hooking::Hooking;
 
 /// Longer than any daemon runs: ten years.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -46,6 +49,8 @@ pub struct Parts {
     pub outputs: Outputs,
     /// Where its events go.
     pub bus: EventBus,
+    /// What runs its hooks.
+    pub hooks: HookRunner,
     /// Processes that the kernel hosts from before.
     pub adopted: Vec<Launched>,
 }
@@ -84,6 +89,7 @@ struct Task {
     detach: CancellationToken,
     dying: Vec<Dying>,
     demand: Demand,
+    hooking: Hooking,
     /// An on-demand watcher reacts to connections. It does not after `stop`, until it is started again.
     armed: bool,
 }
@@ -119,6 +125,7 @@ pub fn start(parts: Parts) -> WatcherHandle {
         detach: CancellationToken::new(),
         dying: Vec::new(),
         demand: Demand::default(),
+        hooking: Hooking::new(parts.hooks),
         armed: false,
     };
     for process in parts.adopted {
@@ -141,6 +148,7 @@ fn rules(config: &WatcherConfig, check_delay: Duration) -> Rules {
         stop_signal: config.stop_signal,
         max_retry: u32::try_from(config.max_retry).ok(),
         check_delay,
+        hooks: HookPoints::of(config),
     }
 }
 
@@ -186,6 +194,7 @@ impl Task {
                         None
                     }
                 },
+                Some(answer) = self.hooking.ended() => self.answered(answer),
                 () = sleep_until(deadline), if deadline.is_some() => Some(Input::Tick),
                 () = self.demand.wait(), if self.waits_for_demand() => Some(Input::Demand),
             };
@@ -206,6 +215,7 @@ impl Task {
                     }
                     Operation::Stop => {
                         self.disarm();
+                        self.hooking.hurry(self.state.rules().graceful_timeout);
                         Input::Stop(token)
                     }
                     Operation::Reload { graceful: false, .. } => Input::Restart(token),
@@ -226,14 +236,11 @@ impl Task {
                 })
             }
             Message::Signal { signal, scope, reply } => {
-                let targets: Vec<_> = self
-                    .state
-                    .processes()
-                    .into_iter()
-                    .filter_map(|(wid, pid)| Some((pid, self.pidfd(wid)?)))
-                    .collect();
-                // The asker may have gone.
-                let _ = reply.send(signalling::send(&targets, signal, scope));
+                self.signal(signal, scope, reply);
+                None
+            }
+            Message::Extend { infos, reply } => {
+                self.extend_stats(infos, reply);
                 None
             }
             Message::Inspect(reply) => {
@@ -261,7 +268,10 @@ impl Task {
                 self.check_delay = delay;
                 Some(Input::Rules(rules(&self.config, delay)))
             }
-            Message::Hurry => Some(Input::Hurry),
+            Message::Hurry => {
+                self.hooking.give_up();
+                Some(Input::Hurry)
+            }
             Message::Detach(_) | Message::Retire { .. } => None,
         }
     }
@@ -295,25 +305,7 @@ impl Task {
     }
 
     fn waits_for_demand(&self) -> bool {
-        self.armed && self.state.status() == Status::Stopped
-    }
-
-    fn reloads_by_signal(&self) -> bool {
-        self.config.send_hup && self.state.status() == Status::Active
-    }
-
-    /// Sends SIGHUP to every process and returns their pids, in ascending order.
-    fn hang_up(&mut self) -> Vec<i32> {
-        let mut pids = Vec::new();
-        for (wid, _) in self.state.processes() {
-            if let Some((pid, pidfd)) = self.target(wid) {
-                self.signal_all(pid, &pidfd, &[], Signal::HUP);
-                pids.push(pid);
-            }
-        }
-        pids.sort_unstable();
-        self.publish(EventKind::Reload);
-        pids
+        self.armed && self.state.is_open_to_demand(Instant::now())
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -325,12 +317,8 @@ impl Task {
             status: self.state.status(),
             desired: self.state.desired(),
             processes: self.state.processes().into_iter().map(view).collect(),
-            waits_for_demand: self.waits_for_demand(),
+            waits_for_demand: self.armed && self.state.status() == Status::Stopped,
         }
-    }
-
-    fn pidfd(&self, wid: Wid) -> Option<Arc<PidFd>> {
-        self.workers.get(&wid)?.pidfd.clone()
     }
 
     fn adopt(&mut self, process: Launched) {
@@ -367,7 +355,10 @@ impl Task {
     }
 
     fn ended(&mut self, wid: Wid, end: End) -> Option<Input> {
-        self.workers.remove(&wid);
+        // It stays in the table until its hooks know, but gets no signals any more.
+        if let Some(worker) = self.workers.get_mut(&wid) {
+            worker.pidfd = None;
+        }
         for dying in &mut self.dying {
             dying.wids.remove(&wid);
         }
@@ -377,7 +368,10 @@ impl Task {
         }
         match end {
             End::Exited(exit_code) => Some(Input::Exited { wid, exit_code }),
-            End::Detached => None,
+            End::Detached => {
+                self.workers.remove(&wid);
+                None
+            }
         }
     }
 
@@ -390,6 +384,10 @@ impl Task {
                 }
                 Action::Signal(wid, signal) => self.ask_to_end(wid, signal),
                 Action::Escalate(wid) => self.kill_tree(wid),
+                Action::RunHook(call) => self.run_hook(call),
+                Action::Forget(wid) => {
+                    self.workers.remove(&wid);
+                }
                 Action::Publish(kind) => self.publish(kind),
                 Action::Done(token, changes) => self.answer(token, changes),
                 Action::CloseStreams => self.close_streams(),
@@ -413,37 +411,6 @@ impl Task {
             Some(time) => self.bus.publish_at(&self.identity.name, kind, time),
             None => self.bus.publish(&self.identity.name, kind),
         }
-    }
-
-    fn ask_to_end(&self, wid: Wid, signal: Signal) {
-        let Some((pid, pidfd)) = self.target(wid) else { return };
-        // The children are looked up before their parent can be gone.
-        let below = if self.config.stop_children { info::children_of(pid) } else { Vec::new() };
-        self.signal_all(pid, &pidfd, &below, signal);
-    }
-
-    fn kill_tree(&self, wid: Wid) {
-        let Some((pid, pidfd)) = self.target(wid) else { return };
-        self.signal_all(pid, &pidfd, &info::descendants_of(pid), Signal::KILL);
-    }
-
-    /// Signals a process and those below it, with a `kill` event for each of the latter.
-    fn signal_all(&self, pid: i32, pidfd: &PidFd, below: &[i32], signal: Signal) {
-        match signalling::send_to_tree(pid, pidfd, below, signal) {
-            Ok(reached) => {
-                for pid in reached {
-                    self.publish(EventKind::Kill { pid });
-                }
-            }
-            Err(error) => {
-                warn!("cannot send {signal} to a process of {}: {error}", self.identity.name);
-            }
-        }
-    }
-
-    fn target(&self, wid: Wid) -> Option<(i32, Arc<PidFd>)> {
-        let worker = self.workers.get(&wid)?;
-        Some((worker.pid, worker.pidfd.clone()?))
     }
 
     fn close_streams(&self) {

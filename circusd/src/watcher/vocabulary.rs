@@ -1,6 +1,9 @@
 //! The words of the watcher machine: the rules it keeps, what goes in and what comes out.
 
 use super::wid::Wid;
+use crate::hook::call::HookCall;
+use crate::hook::outcome::Outcome;
+use crate::hook::point::HookPoints;
 use protocol::circus::event::EventKind;
 use protocol::signal::Signal;
 use std::time::Duration;
@@ -24,6 +27,8 @@ pub struct Rules {
     pub max_retry: Option<u32>,
     /// Ceiling of the respawn delay.
     pub check_delay: Duration,
+    /// Where hooks are to be asked.
+    pub hooks: HookPoints,
 }
 
 /// What `status` shows.
@@ -93,6 +98,8 @@ pub enum Input {
     Demand,
     /// The rules have changed.
     Rules(Rules),
+    /// Want this many processes from now on; nobody waits for it.
+    Want(u32),
     /// Ask one process to end; it is replaced like one that ended by itself.
     Kill {
         /// Its slot.
@@ -104,8 +111,10 @@ pub enum Input {
     },
     /// Want this many processes from now on.
     Resize(Token, u32),
-    /// Do not wait for graceful timeouts any longer.
+    /// Wait neither for graceful timeouts nor for hooks any longer.
     Hurry,
+    /// The hook that was asked for has ended.
+    HookDone(Outcome),
     /// A spawn succeeded.
     Spawned {
         /// Its slot.
@@ -151,6 +160,10 @@ pub enum Action {
     Signal(Wid, Signal),
     /// The grace period is over: SIGKILL to a process and all its descendants.
     Escalate(Wid),
+    /// Run a hook; answered by `HookDone`, and nothing else is taken up until then.
+    RunHook(HookCall),
+    /// The slot's process is in the table no more.
+    Forget(Wid),
     /// Tell the subscribers.
     Publish(EventKind),
     /// An operation has ended.

@@ -1,7 +1,7 @@
 //! One process of a watcher, as the machine sees it.
 
 use super::pacing::Pacing;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A live process.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +13,10 @@ pub(super) struct Worker {
     /// When it is too old.
     pub(super) expires: Option<Instant>,
     pub(super) stopping: Option<Stopping>,
+    /// Its `spawn` event is out.
+    pub(super) announced: bool,
+    /// A hook did not want it: nobody hears of it.
+    pub(super) refused: bool,
 }
 
 impl Worker {
@@ -31,6 +35,8 @@ impl Worker {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Stopping {
     pub(super) kill_at: Instant,
+    /// Time from the signal to SIGKILL.
+    pub(super) grace: Duration,
     pub(super) killed: bool,
     pub(super) fate: Fate,
 }

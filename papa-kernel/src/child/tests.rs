@@ -58,6 +58,14 @@ fn the_end_of_a_child_is_told_as_status_or_signal() {
 }
 
 #[test]
+fn a_child_that_dies_with_its_parent_ends_when_the_thread_that_started_it_does() {
+    let spec = ChildSpec { die_with_parent: true, ..shell("exec sleep 60") };
+    let spawned = std::thread::spawn(move || spawn(&spec).unwrap()).join().unwrap();
+    wait_readable(&spawned.pidfd);
+    assert_eq!(spawned.pidfd.reap().unwrap().unwrap(), Exit::Signal(9));
+}
+
+#[test]
 fn a_child_starts_with_default_signals_in_its_own_session() {
     let script = "read -r pid comm state ppid pgrp session rest < /proc/self/stat; \
         grep -E '^Sig(Blk|Ign)' /proc/self/status; echo $((pgrp == $$)) $((session == $$))";

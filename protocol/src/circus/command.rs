@@ -188,7 +188,12 @@ pub enum Command {
         target: SignalTarget,
     },
     /// CPU and memory of processes.
-    Stats(StatsTarget),
+    Stats {
+        /// Of what.
+        target: StatsTarget,
+        /// Let the `extended_stats` hook work on the figures; not for [`StatsTarget::All`].
+        extended: bool,
+    },
     /// CPU and memory of circusd.
     DStats,
     /// End the daemon.
@@ -257,7 +262,9 @@ impl Command {
             },
             "ipython" => Self::Ipython,
             "signal" => properties.signal()?,
-            "stats" => Self::Stats(properties.stats()?),
+            "stats" => {
+                Self::Stats { target: properties.stats()?, extended: properties.flag("extended") }
+            }
             "dstats" => Self::DStats,
             "quit" => Self::Quit { waiting: properties.waiting() },
             "listsockets" => Self::ListSockets,

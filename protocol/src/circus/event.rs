@@ -34,6 +34,18 @@ pub enum EventKind {
     Add,
     /// A watcher was removed by command.
     Remove,
+    /// A hook has returned, whatever it said.
+    HookSuccess {
+        /// The hook point, `before_start`.
+        name: String,
+    },
+    /// A hook has failed: it raised, crashed, or took too long.
+    HookFailure {
+        /// The hook point, `before_start`.
+        name: String,
+        /// What went wrong.
+        error: String,
+    },
 }
 
 /// One event of one watcher.
@@ -61,6 +73,8 @@ impl Event {
             EventKind::Updated => "updated",
             EventKind::Add => "add",
             EventKind::Remove => "remove",
+            EventKind::HookSuccess { .. } => "hook_success",
+            EventKind::HookFailure { .. } => "hook_failure",
         };
         format!("watcher.{name}.{kind}")
     }
@@ -68,13 +82,20 @@ impl Event {
     /// The payload.
     pub fn payload(&self) -> Value {
         let mut keys = Map::new();
-        match self.kind {
+        match &self.kind {
             EventKind::Spawn { pid } | EventKind::Kill { pid } => {
                 keys.insert("process_pid".into(), json!(pid));
             }
             EventKind::Reap { pid, exit_code } => {
                 keys.insert("process_pid".into(), json!(pid));
                 keys.insert("exit_code".into(), json!(exit_code));
+            }
+            EventKind::HookSuccess { name } => {
+                keys.insert("name".into(), json!(name));
+            }
+            EventKind::HookFailure { name, error } => {
+                keys.insert("name".into(), json!(name));
+                keys.insert("error".into(), json!(error));
             }
             EventKind::Start
             | EventKind::Stop

@@ -112,7 +112,7 @@ pub fn check(options: &Map<String, Value>) -> Result<(), Failure> {
 }
 
 fn check_one(key: &str, value: &Value) -> Result<(), Failure> {
-    if let Some(name) = key.strip_prefix("hooks.") {
+    if let Some(name) = key.strip_prefix("hooks.").filter(|name| *name != "timeout") {
         return known_hook(name).ok_or_else(|| bad(format!("Unknown hook {}", python_repr(name))));
     }
     if key.starts_with("stdout_stream.") || key.starts_with("stderr_stream.") {

@@ -4,6 +4,7 @@
 mod bad_input;
 mod commands;
 mod harness;
+mod hooks;
 mod http;
 mod interop;
 mod kernel;

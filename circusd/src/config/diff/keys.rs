@@ -48,7 +48,7 @@ compare!(WATCHER_KEYS: WatcherConfig in of_watcher {
         shell_args, uid, gid, send_hup, stop_signal, stop_children, max_retry, graceful_timeout,
         priority, use_sockets, singleton, copy_env, copy_path, respawn, autostart, use_papa, max_age,
         max_age_variance, close_child_stdin, close_child_stdout, close_child_stderr, stdin_socket,
-        virtualenv, virtualenv_py_ver,
+        virtualenv, virtualenv_py_ver, hook_timeout as "hooks.timeout",
     ],
     groups: [
         rlimits => "rlimit_",

@@ -62,6 +62,7 @@ const SAMPLES: &[(&str, &str, &str, &str)] = &[
     ("virtualenv_py_ver", "3.1", "3.2", ""),
     ("rlimit_nofile", "10", "11", ""),
     ("hooks.before_start", "a.b", "c.d", ""),
+    ("hooks.timeout", "1", "2", ""),
     ("stdout_stream.filename", "/a", "/b", "stdout_stream.max_bytes = 1"),
     ("stderr_stream.filename", "/a", "/b", "stderr_stream.max_bytes = 1"),
     ("anything_else", "1", "2", ""),

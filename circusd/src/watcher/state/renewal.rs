@@ -1,6 +1,6 @@
 //! Reloads: replacing every process while the watcher stays active.
 
-use super::super::vocabulary::{Action, Renewal, Status, Token};
+use super::super::vocabulary::{Renewal, Status, Token};
 use super::super::wid::Wid;
 use super::super::worker::Fate;
 use super::{Goal, State};
@@ -19,8 +19,8 @@ pub(super) enum Renewing {
 
 impl State {
     /// Begins a reload. A watcher that is not active is started.
-    pub(super) fn reload(&mut self, token: Token, renewal: Renewal, actions: &mut Vec<Action>) {
-        self.begin(token, Goal::Run, actions);
+    pub(super) fn reload(&mut self, token: Token, renewal: Renewal) {
+        self.begin(token, Goal::Run);
         if self.status != Status::Active {
             if !self.rules.on_demand || self.status != Status::Stopped {
                 self.run();
@@ -38,32 +38,33 @@ impl State {
         };
     }
 
-    /// Nothing can be spawned. A reload is called off and the old processes stay; otherwise the watcher
+    /// No process comes of it. A reload is called off and the old processes stay; otherwise the watcher
     /// stops.
-    pub(super) fn give_up(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    pub(super) fn give_up(&mut self, now: Instant) {
         let Some(Renewing::Overlap { fresh, .. }) = self.renewing.take() else {
-            self.wind_down(now, actions);
+            self.refused_until = Some(now + self.rules.check_delay);
+            self.wind_down();
             return;
         };
         self.failures = 0;
+        self.cleared = false;
         if let Some(job) = &mut self.job {
             job.event = None;
         }
         for wid in fresh {
-            self.ask_to_end(now, wid, Fate::Dismissed, actions);
+            self.ask_to_end(now, wid, Fate::Dismissed);
         }
     }
 
     /// Goes on with a reload one by one. True while it is under way.
-    pub(super) fn renew_next(&mut self, now: Instant, actions: &mut Vec<Action>) -> bool {
+    pub(super) fn renew_next(&mut self, now: Instant) -> bool {
         let Some(Renewing::OneByOne { old }) = &mut self.renewing else { return false };
         if self.workers.values().any(|worker| !worker.is_running()) {
             return true;
         }
         while let Some(wid) = old.pop_front() {
             if self.workers.contains_key(&wid) {
-                self.ask_to_end(now, wid, Fate::Renewed, actions);
-                self.kill_overdue(now, actions);
+                self.ask_to_end(now, wid, Fate::Renewed);
                 return true;
             }
         }

@@ -113,6 +113,7 @@ impl Task {
             while self.ends.join_next().await.is_some() {}
             return;
         }
+        self.hooking.hurry(self.state.rules().graceful_timeout);
         let (stopped, mut done) = oneshot::channel();
         let token = self.expect(permit, stopped);
         self.feed(Input::Stop(token));
@@ -123,6 +124,7 @@ impl Task {
                     Some(self.launched(wid, result))
                 }
                 Some(Ok((wid, end))) = self.ends.join_next() => self.ended(wid, end),
+                Some(answer) = self.hooking.ended() => self.answered(answer),
                 () = sleep_until(deadline), if deadline.is_some() => Some(Input::Tick),
                 else => break,
             };

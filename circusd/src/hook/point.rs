@@ -1,0 +1,131 @@
+//! The points at which hooks run, and sets of them. Pure.
+
+use crate::config::model::WatcherConfig;
+
+/// A moment in the life of a watcher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HookPoint {
+    /// Before anything of a start.
+    BeforeStart,
+    /// All processes are up.
+    AfterStart,
+    /// Before each process.
+    BeforeSpawn,
+    /// A process runs.
+    AfterSpawn,
+    /// Before the processes are asked to end.
+    BeforeStop,
+    /// None is left.
+    AfterStop,
+    /// Before a signal is sent.
+    BeforeSignal,
+    /// After it, sent or not.
+    AfterSignal,
+    /// A process has ended and is still in the table.
+    BeforeReap,
+    /// It is in the table no more.
+    AfterReap,
+    /// `stats` with `extended`.
+    ExtendedStats,
+}
+
+const ALL: &[(HookPoint, &str)] = &[
+    (HookPoint::BeforeStart, "before_start"),
+    (HookPoint::AfterStart, "after_start"),
+    (HookPoint::BeforeSpawn, "before_spawn"),
+    (HookPoint::AfterSpawn, "after_spawn"),
+    (HookPoint::BeforeStop, "before_stop"),
+    (HookPoint::AfterStop, "after_stop"),
+    (HookPoint::BeforeSignal, "before_signal"),
+    (HookPoint::AfterSignal, "after_signal"),
+    (HookPoint::BeforeReap, "before_reap"),
+    (HookPoint::AfterReap, "after_reap"),
+    (HookPoint::ExtendedStats, "extended_stats"),
+];
+
+impl HookPoint {
+    /// The name in ini files and events.
+    pub fn as_str(self) -> &'static str {
+        ALL.iter().find(|(point, _)| *point == self).map_or("", |(_, name)| name)
+    }
+
+    /// The point of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        ALL.iter().find(|(_, known)| *known == name).map(|(point, _)| *point)
+    }
+
+    /// Its failure counts as success whatever the flag says, as measured on circus 0.17.2: a broken
+    /// `before_signal` must not make a process immortal.
+    pub fn ignores_failure(self) -> bool {
+        use HookPoint::{
+            AfterReap, AfterSignal, AfterStop, BeforeReap, BeforeSignal, BeforeStop, ExtendedStats,
+        };
+        matches!(
+            self,
+            BeforeStop
+                | AfterStop
+                | BeforeSignal
+                | AfterSignal
+                | BeforeReap
+                | AfterReap
+                | ExtendedStats
+        )
+    }
+
+    fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// The points at which a watcher has hooks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct HookPoints {
+    present: u16,
+    ignoring: u16,
+}
+
+impl HookPoints {
+    /// Those of this watcher. Hooks with names that are no points are never run.
+    pub fn of(config: &WatcherConfig) -> Self {
+        let mut points = Self::default();
+        for (name, hook) in &config.hooks {
+            if let Some(point) = HookPoint::parse(name).filter(|_| !hook.is_python()) {
+                points.add(point, hook.ignore_failure);
+            }
+        }
+        points
+    }
+
+    /// Adds a hook; `ignore_failure` is its flag.
+    pub fn add(&mut self, point: HookPoint, ignore_failure: bool) {
+        self.present |= point.bit();
+        if ignore_failure {
+            self.ignoring |= point.bit();
+        }
+    }
+
+    /// There is a hook.
+    pub fn contains(self, point: HookPoint) -> bool {
+        self.present & point.bit() != 0
+    }
+
+    /// Its failure counts as success.
+    pub fn ignores_failure(self, point: HookPoint) -> bool {
+        point.ignores_failure() || self.ignoring & point.bit() != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_has_the_name_that_clients_know() {
+        let mut names: Vec<_> = ALL.iter().map(|(_, name)| *name).collect();
+        let mut known = protocol::circus::option::HOOKS.to_vec();
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+        assert!(ALL.iter().all(|(point, name)| HookPoint::parse(name) == Some(*point)));
+    }
+}

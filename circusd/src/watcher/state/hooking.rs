@@ -1,0 +1,172 @@
+//! Hooks in the machine: a transition is a list of steps, and a hook may stop it at each.
+//!
+//! What follows a hook is named by [`Then`] and done when the answer is there, before the rest of the
+//! list. Without a hook at that point it is done at once, as if the answer were yes.
+
+use super::super::vocabulary::{Action, Input, Status};
+use super::super::wid::Wid;
+use super::super::worker::Fate;
+use super::State;
+use crate::hook::call::HookCall;
+use crate::hook::outcome::Outcome;
+use crate::hook::point::HookPoint;
+use protocol::circus::event::EventKind;
+use protocol::signal::Signal;
+use std::mem;
+use std::time::Instant;
+
+/// One step of a transition.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Step {
+    Act(Action),
+    Hook(HookCall, Then),
+    Go(Then),
+}
+
+/// A hook that runs, and what it decides.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Asked {
+    point: HookPoint,
+    then: Then,
+}
+
+/// What is done after a hook.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Then {
+    /// The answer does not matter.
+    Nothing,
+    /// Begin to spawn; otherwise stay stopped.
+    Start,
+    /// Spawn for this slot; otherwise give up.
+    Spawn(Wid),
+    /// The new process of this slot is one of ours; otherwise it goes, and the watcher stops.
+    Spawned(Wid),
+    /// The same for a process of an earlier circusd.
+    Adopt(Wid),
+    /// The watcher is active; otherwise it stops.
+    Started,
+    /// Ask every process to end.
+    AskAll,
+    /// Send the signal that asks; not sent otherwise.
+    Deliver { wid: Wid, signal: Signal },
+    /// Send SIGKILL, whatever the answer.
+    Insist(Wid),
+    /// Take the process out of the table.
+    Reap { wid: Wid, exit_code: Option<i32> },
+    /// The watcher has stopped.
+    Stopped,
+}
+
+impl State {
+    pub(super) fn act(&mut self, action: Action) {
+        self.agenda.push_back(Step::Act(action));
+    }
+
+    pub(super) fn hook(&mut self, call: HookCall, then: Then) {
+        self.agenda.push_back(Step::Hook(call, then));
+    }
+
+    pub(super) fn go(&mut self, then: Then) {
+        self.agenda.push_back(Step::Go(then));
+    }
+
+    /// Keeps what happens while a hook runs. What would only say the same again is dropped, so the backlog
+    /// is bounded by the number of processes and of operations, which the gate lets in one at a time.
+    pub(super) fn postpone(&mut self, input: Input) {
+        let known = |other: &Input| match (&input, other) {
+            (Input::Kill { wid, .. }, Input::Kill { wid: other, .. }) => wid == other,
+            _ => *other == input,
+        };
+        match &input {
+            Input::Tick | Input::Demand => {}
+            _ if self.backlog.iter().any(known) => {}
+            _ => self.backlog.push_back(input),
+        }
+    }
+
+    /// Goes on until a hook has to be asked or nothing is left to do.
+    pub(super) fn advance(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        while self.asked.is_none() {
+            match self.agenda.pop_front() {
+                Some(Step::Act(action)) => actions.push(action),
+                Some(Step::Hook(call, then)) if self.rules.hooks.contains(call.point()) => {
+                    self.asked = Some(Asked { point: call.point(), then });
+                    actions.push(Action::RunHook(call));
+                }
+                Some(Step::Hook(_, then) | Step::Go(then)) => self.first(now, then, true),
+                None => {
+                    self.settle(now);
+                    if self.agenda.is_empty() {
+                        let Some(input) = self.backlog.pop_front() else { return };
+                        self.take(now, input);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the answer of a hook.
+    pub(super) fn hook_done(&mut self, now: Instant, asked: Asked, outcome: Outcome) {
+        let Asked { point, then } = asked;
+        let name = point.as_str().to_owned();
+        let (event, yes) = match outcome {
+            Outcome::Returned(yes) => (EventKind::HookSuccess { name }, yes),
+            Outcome::Failed { error } => {
+                let yes = self.rules.hooks.ignores_failure(point);
+                (EventKind::HookFailure { name, error }, yes)
+            }
+        };
+        self.first(now, then, yes);
+        self.agenda.push_front(Step::Act(Action::Publish(event)));
+    }
+
+    /// Does this before the rest of the agenda.
+    fn first(&mut self, now: Instant, then: Then, yes: bool) {
+        let rest = mem::take(&mut self.agenda);
+        self.decided(now, then, yes);
+        self.agenda.extend(rest);
+    }
+
+    fn decided(&mut self, now: Instant, then: Then, yes: bool) {
+        match then {
+            Then::Nothing => {}
+            Then::Start if yes => self.go_starting(),
+            Then::Start => {
+                self.refused_until = Some(now + self.rules.check_delay);
+                self.act(Action::CloseStreams);
+            }
+            Then::Spawn(wid) if yes => {
+                self.cleared = true;
+                self.act(Action::Spawn(wid));
+            }
+            Then::Spawn(_) => {
+                self.spawning = None;
+                self.give_up(now);
+            }
+            Then::Spawned(wid) => self.spawned(now, wid, yes),
+            Then::Adopt(wid) if yes => self.announce(wid),
+            Then::Adopt(wid) => {
+                if let Some(worker) = self.workers.get_mut(&wid) {
+                    worker.refused = true;
+                }
+                self.wind_down();
+            }
+            Then::Started if yes => {
+                self.status = Status::Active;
+                self.act(Action::Publish(EventKind::Start));
+            }
+            Then::Started => self.give_up(now),
+            Then::AskAll => {
+                for wid in self.oldest_first() {
+                    self.ask_to_end(now, wid, Fate::Dismissed);
+                }
+            }
+            Then::Deliver { wid, signal } => {
+                self.deliver(now, wid, signal, yes || signal == Signal::KILL);
+            }
+            Then::Insist(wid) => self.insist(wid),
+            Then::Reap { wid, exit_code } => self.reap(now, wid, exit_code),
+            Then::Stopped => self.stopped(),
+        }
+    }
+}
