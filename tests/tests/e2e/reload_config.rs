@@ -55,6 +55,7 @@ fn watchers_are_added_changed_and_removed_and_the_rest_is_left_alone() {
     let env = TestEnv::new();
     let circusd = env.start(&format!("{TWO}[watcher:c]\ncmd = sleep 1000\n"));
     let (a, b) = (circusd.wait_for_pids("a", 1), circusd.wait_for_pids("b", 1));
+    circusd.wait_for_pids("c", 1);
     let events = circusd.subscribe();
     reloaded(
         &env,
