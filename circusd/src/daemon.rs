@@ -55,6 +55,7 @@ pub fn run(config: Config, environment: Vec<(String, String)>) -> Result<(), Dae
 
 async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), DaemonError> {
     info!("Starting master on pid {}", std::process::id());
+    signals::outlive_file_size_limit()?;
     let circus = &config.circus;
     let (multicast, endpoint) = (circus.multicast_endpoint.clone(), circus.endpoint.clone());
     let owner = circus.endpoint_owner.as_deref();

@@ -17,6 +17,15 @@ async fn reload(arbiter: &ArbiterHandle) {
     }
 }
 
+/// Lets a write beyond the limit of file sizes fail, instead of ending circusd by SIGXFSZ.
+///
+/// # Errors
+/// The handler cannot be installed.
+pub fn outlive_file_size_limit() -> io::Result<()> {
+    // The handler stays after its listener has gone, and does nothing. Children have the default again.
+    signal(SignalKind::from_raw(libc::SIGXFSZ)).map(drop)
+}
+
 /// Starts listening to the signals.
 ///
 /// # Errors

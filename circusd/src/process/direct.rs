@@ -166,7 +166,7 @@ async fn pump(
         }
     }
     // A stream that cannot be written says so itself, and keeps what it can.
-    let _ = writer.write_through(Vec::new()).await;
+    let _ = writer.write_through(vec![Chunk::end(pid)]).await;
 }
 
 /// What became of one read.
@@ -191,7 +191,7 @@ async fn forward(
         Ok(count) => {
             let data = buffer.get(..count).unwrap_or_default().to_vec();
             let time = crate::event_bus::epoch_seconds();
-            writer.write(vec![Chunk { pid, time, data }]).await;
+            writer.write(vec![Chunk { pid, time, data, ..Chunk::default() }]).await;
             Piece::Moved
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Piece::Empty,

@@ -172,13 +172,13 @@ async fn deliver(pid: i32, block: Block, outputs: &Outputs, detach: &Cancellatio
     let [stdout, stderr] = &mut chunks;
     for piece in block.output {
         let list = if piece.is_stderr { &mut *stderr } else { &mut *stdout };
-        list.push(Chunk { pid, time: piece.time, data: piece.data });
+        list.push(Chunk { pid, time: piece.time, data: piece.data, ..Chunk::default() });
     }
     let [stdout, stderr] = chunks;
     for (writer, chunks) in [(&outputs.stdout, stdout), (&outputs.stderr, stderr)] {
         let Some(writer) = writer.as_ref().filter(|_| !chunks.is_empty()) else { continue };
         let mut written = tokio::select! {
-            written = writer.write_through(chunks) => written,
+            written = writer.flush(chunks) => written,
             () = given_up(detach) => return false,
         };
         while !written {
@@ -186,7 +186,7 @@ async fn deliver(pid: i32, block: Block, outputs: &Outputs, detach: &Cancellatio
                 () = detach.cancelled() => return false,
                 () = time::sleep(RETRY) => {}
             }
-            written = writer.write_through(Vec::new()).await;
+            written = writer.flush(Vec::new()).await;
         }
     }
     true

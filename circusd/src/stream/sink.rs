@@ -1,10 +1,16 @@
 //! Where a stream writes to, and how one is made from the options of a watcher.
 
 use super::batch::Chunk;
+use super::fancy::FancyStdoutStream;
 use super::file::FileStream;
+use super::queue::QueueStream;
 use super::stdout::StdoutStream;
 use indexmap::IndexMap;
 use std::io;
+
+/// Output that waits for a destination that cannot be written, in bytes; what comes beyond is lost and
+/// counted.
+pub const MAX_WAITING: usize = 4 * 1024 * 1024;
 
 /// A destination of output. Called on the blocking pool, one call at a time.
 pub trait Sink: Send {
@@ -12,7 +18,8 @@ pub trait Sink: Send {
     ///
     /// # Errors
     /// The destination cannot be written. The sink keeps what it could not write, up to a bound of its
-    /// own, and tries again with the next call; giving the same pieces again would double them.
+    /// own such as [`MAX_WAITING`], and tries again with the next call; giving the same pieces again would
+    /// double them. The writer calls with no pieces from time to time for as long as it fails.
     fn write(&mut self, chunks: &[Chunk], finish: bool) -> io::Result<()>;
 
     /// Opens the destination now, so that what is wrong with it is seen before anything is printed.
@@ -63,13 +70,15 @@ pub enum StreamError {
 /// [`StreamError`] names the option.
 pub fn from_options(options: &IndexMap<String, String>) -> Result<Box<dyn Sink>, StreamError> {
     let class = options.get("class").map(String::as_str);
-    match class {
-        Some("FileStream") => Ok(Box::new(FileStream::from_options(options)?)),
-        Some("StdoutStream") => Ok(Box::new(StdoutStream::new())),
-        Some(other) => Err(StreamError::UnknownClass(other.to_owned())),
-        None if options.contains_key("filename") => {
-            Ok(Box::new(FileStream::from_options(options)?))
-        }
-        None => Err(StreamError::Nothing),
-    }
+    Ok(match class {
+        Some("FileStream") => Box::new(FileStream::from_options(options)?),
+        Some("WatchedFileStream") => Box::new(FileStream::watched(options)?),
+        Some("TimedRotatingFileStream") => Box::new(FileStream::timed(options)?),
+        Some("StdoutStream") => Box::new(StdoutStream::new()),
+        Some("FancyStdoutStream") => Box::new(FancyStdoutStream::from_options(options)?),
+        Some("QueueStream") => Box::new(QueueStream),
+        Some(other) => return Err(StreamError::UnknownClass(other.to_owned())),
+        None if options.contains_key("filename") => Box::new(FileStream::from_options(options)?),
+        None => return Err(StreamError::Nothing),
+    })
 }

@@ -13,6 +13,7 @@ mod quickstart;
 mod recovery;
 mod reload_config;
 mod respawn;
+mod streams;
 
 #[test]
 fn every_file_here_is_part_of_the_test() {
