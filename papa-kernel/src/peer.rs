@@ -66,6 +66,11 @@ const HEADER: usize = 16;
 const REQUEST: usize = HEADER + 56;
 const ANSWER: usize = HEADER + 72;
 
+/// The states of the client's end of a connection that we have not closed.
+const ESTABLISHED: u8 = 1;
+const FIN_WAIT1: u8 = 4;
+const FIN_WAIT2: u8 = 5;
+
 /// Asks for the one connection between these addresses (sock_diag(7)).
 fn ask_sock_diag(theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<u32> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
@@ -76,7 +81,7 @@ fn ask_sock_diag(theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<u32> {
     // The answer is there when the request has been sent.
     let mut answer = [0; 512];
     let count = recv(netlink.as_raw_fd(), &mut answer, MsgFlags::empty())?;
-    read_sock_diag(answer.get(..count).unwrap_or_default())
+    read_sock_diag(answer.get(..count).unwrap_or_default(), theirs, ours)
 }
 
 fn sock_diag_request(theirs: SocketAddrV4, ours: SocketAddrV4) -> Vec<u8> {
@@ -102,7 +107,7 @@ fn sock_diag_request(theirs: SocketAddrV4, ours: SocketAddrV4) -> Vec<u8> {
     request
 }
 
-fn read_sock_diag(answer: &[u8]) -> io::Result<u32> {
+fn read_sock_diag(answer: &[u8], theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<u32> {
     const NLMSG_ERROR: u16 = 2;
     let bytes = |at: usize| -> Option<[u8; 4]> { answer.get(at..at + 4)?.try_into().ok() };
     let number = |at| bytes(at).map(u32::from_ne_bytes);
@@ -115,13 +120,23 @@ fn read_sock_diag(answer: &[u8]) -> io::Result<u32> {
     if answer.len() < ANSWER {
         return Err(short());
     }
+    // Where there is no connection any more, the system answers with whoever listens on the
+    // client's port.
+    let state = answer.get(HEADER + 1).copied().ok_or_else(short)?;
+    let ports = [theirs.port().to_be_bytes(), ours.port().to_be_bytes()].concat();
+    if bytes(HEADER + 4).is_none_or(|found| found[..] != ports) {
+        return Err(gone());
+    }
     let (uid, inode) = (number(HEADER + 64), number(HEADER + 68));
-    owner(uid.ok_or_else(short)?, inode.ok_or_else(short)?.into())
+    owner(state, uid.ok_or_else(short)?, inode.ok_or_else(short)?.into())
 }
 
-/// A closed socket is listed until its last packet is through, with user and inode 0.
-fn owner(uid: u32, inode: u64) -> io::Result<u32> {
-    if inode == 0 { Err(gone()) } else { Ok(uid) }
+/// The owner of a socket in this state (linux/net/tcp_states.h). A closed one is listed until its
+/// last packet is through, with user and inode 0; one that is still connecting is a later
+/// namesake.
+fn owner(state: u8, uid: u32, inode: u64) -> io::Result<u32> {
+    let connected = matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2);
+    if connected && inode != 0 { Ok(uid) } else { Err(gone()) }
 }
 
 /// The slow way, for systems without sock_diag. A client may use an IPv6 socket to get to an
@@ -169,9 +184,10 @@ fn find_in_proc(
         if fields.next()? != local || fields.next()? != remote {
             return None;
         }
-        let uid = fields.nth(4)?.parse().ok()?;
+        let state = u8::from_str_radix(fields.next()?, 16).ok()?;
+        let uid = fields.nth(3)?.parse().ok()?;
         let inode = fields.nth(1)?.parse().ok()?;
-        Some(owner(uid, inode))
+        Some(owner(state, uid, inode))
     })
 }
 
@@ -214,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn whoever_listens_on_the_port_of_a_client_that_has_gone_is_not_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let SocketAddr::V4(theirs) = listener.local_addr().unwrap() else { panic!() };
+        let ours = SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 1);
+        ask_sock_diag(theirs, ours).unwrap_err();
+        ask_proc(theirs, ours).unwrap_err();
+    }
+
+    #[test]
     fn a_client_on_an_ipv6_socket_is_found() {
         let (mut table, (theirs, ours)) = (String::from("  sl  local_address\n"), {
             let address = |port| SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, port);
@@ -239,14 +264,21 @@ mod tests {
 
     #[test]
     fn answers_of_sock_diag_are_read_with_care() {
+        let address = |port| SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, port);
+        let read = |answer: &[u8]| read_sock_diag(answer, address(0x1234), address(20202));
         let mut answer = vec![0; ANSWER];
         answer[4] = 20;
-        read_sock_diag(&answer).unwrap_err();
+        answer[HEADER + 1] = ESTABLISHED;
+        answer[HEADER + 4..HEADER + 8].copy_from_slice(&[0x12, 0x34, 0x4e, 0xea]);
+        read(&answer).unwrap_err();
         answer[HEADER + 68] = 1;
-        assert_eq!(read_sock_diag(&answer).unwrap(), 0);
-        read_sock_diag(&answer[..ANSWER - 1]).unwrap_err();
-        read_sock_diag(&[]).unwrap_err();
-        answer[4] = 2;
-        read_sock_diag(&answer).unwrap_err();
+        assert_eq!(read(&answer).unwrap(), 0);
+        read(&answer[..ANSWER - 1]).unwrap_err();
+        read(&[]).unwrap_err();
+        for (at, other) in [(4, 2), (HEADER + 1, 2), (HEADER + 1, 10), (HEADER + 7, 0)] {
+            let mut answer = answer.clone();
+            answer[at] = other;
+            read(&answer).unwrap_err();
+        }
     }
 }
