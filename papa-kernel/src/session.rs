@@ -54,7 +54,8 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
                 let line = if sent { client.take_line() } else { Ok(None) };
                 match line {
                     Ok(Some(line)) => take_answer(client, tables, &line),
-                    Ok(None) if client.ended => {
+                    // Lines that wait are answers to blocks that are still to come.
+                    Ok(None) if client.ended && !client.has_line() => {
                         stop_watching(client, tables);
                         client.output.extend(b"Error: The connection ended before the answer\n> ");
                         return Progress::Waits;

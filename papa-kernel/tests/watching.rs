@@ -114,3 +114,19 @@ fn a_busy_process_does_not_keep_others_waiting() {
         one.block().contains("hello")
     });
 }
+
+#[test]
+fn answers_may_come_before_their_blocks_and_before_the_end_of_the_client() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    let mut speaker = Speaker::start(&mut client, "p");
+    client.ask("set a mine");
+    client.send("watch processes p\n\nq\nget a\n");
+    client.stream.end_writing();
+    client.read_to("Watching 1\n");
+    speaker.say("first\n");
+    assert!(client.block().ends_with("first\n\n] "));
+    speaker.say("second\n");
+    let rest = String::from_utf8(client.read_all()).unwrap();
+    assert!(rest.ends_with("second\n\n] Stopped watching\n> mine\n> "), "{rest}");
+}
