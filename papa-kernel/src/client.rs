@@ -6,10 +6,13 @@
 mod frozen;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{Shutdown, shutdown};
+use protocol::papa::Form;
 
+use crate::peer;
 use crate::poller::ClientId;
 use crate::watch::Watch;
 
@@ -67,6 +70,8 @@ pub(crate) struct Client {
     pub(crate) share: usize,
     /// What a block may hold now.
     pub(crate) block_size: usize,
+    /// Since when the first block of a stream waits: see [`Client::hold_back`].
+    held_since: Option<Instant>,
 }
 
 impl Client {
@@ -87,7 +92,34 @@ impl Client {
             interest: EpollFlags::empty(),
             share: 0,
             block_size: 0,
+            held_since: None,
         }
+    }
+
+    /// Begins a stream.
+    ///
+    /// The client library of papa 1.0.6 takes a block that comes together with the line before it
+    /// into its own memory. Who then waits for the socket to become readable, as circus 0.17.2
+    /// does, waits for ever. Papa itself sends no block for some 50 ms; here the first one waits
+    /// until the line has been read. The exact form needs no such care.
+    pub(crate) fn watch(&mut self, watch: Watch) {
+        self.held_since = (watch.form() == Form::Classic).then(Instant::now);
+        self.mode = Mode::Watching(watch);
+    }
+
+    /// How long to wait before the client is looked at again, if it has not read what comes before
+    /// its first block.
+    pub(crate) fn hold_back(&mut self) -> Option<Duration> {
+        const SHORTEST: Duration = Duration::from_millis(1);
+        const LONGEST: Duration = Duration::from_millis(100);
+        /// A client that reads nothing for so long does not wait for the socket.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let held = self.held_since?.elapsed();
+        if held > PATIENCE || (self.is_flushed() && peer::has_read_all(&self.fd)) {
+            self.held_since = None;
+            return None;
+        }
+        Some(held.clamp(SHORTEST, LONGEST))
     }
 
     /// The memory of its buffers, in bytes.

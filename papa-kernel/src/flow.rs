@@ -53,10 +53,9 @@ impl Flow {
         });
     }
 
-    /// How long the loop may sleep.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        let next = self.paused.values().min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+    /// When the first wait has been long enough.
+    pub(crate) fn next(&self) -> Option<&Instant> {
+        self.paused.values().min()
     }
 }
 

@@ -10,7 +10,7 @@ mod upgrading;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{SigSet, Signal};
@@ -59,6 +59,8 @@ pub(crate) struct Kernel {
     next_client: u64,
     /// Clients to serve at the end of the turn.
     due: BTreeSet<ClientId>,
+    /// Clients to serve later.
+    later: BTreeMap<ClientId, Instant>,
     /// A client asked for the end and nobody has come since.
     exit_requested: bool,
     /// A signal asked for the end.
@@ -109,6 +111,7 @@ impl Kernel {
             signals,
             next_client: 0,
             due: BTreeSet::new(),
+            later: BTreeMap::new(),
             exit_requested: false,
             terminated: false,
             spare: spare_descriptor(),
@@ -127,11 +130,12 @@ impl Kernel {
     /// Serves until the end is asked for or another program can take over.
     pub(crate) fn run(&mut self) -> io::Result<Ended> {
         while !self.is_over() {
-            let limit =
-                if self.due.is_empty() { self.flow.timeout() } else { Some(Duration::ZERO) };
-            for (source, flags) in self.poller.wait(limit)? {
+            for (source, flags) in self.poller.wait(self.timeout())? {
                 self.handle(source, flags)?;
             }
+            self.due.extend(
+                self.later.extract_if(.., |_, at| *at <= Instant::now()).map(|late| late.0),
+            );
             for id in std::mem::take(&mut self.due) {
                 self.serve(id);
             }
@@ -151,6 +155,15 @@ impl Kernel {
             tracing::warn!(hosted, "ending while hosted processes run; their output is lost");
         }
         Ok(Ended::Asked)
+    }
+
+    /// How long the loop may sleep.
+    fn timeout(&self) -> Option<Duration> {
+        if !self.due.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = self.later.values().chain(self.flow.next()).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
     fn is_over(&self) -> bool {
@@ -291,11 +304,13 @@ impl Kernel {
         self.tables.status.client_memory = self.budget.held();
         client.block_size = self.budget.block_size();
         loop {
-            let progress = session::advance(&mut client, &mut self.tables, &self.poller);
-            self.exit_requested |= progress == Progress::Exit;
-            let has_more = progress == Progress::HasMore;
-            if let Progress::Upgrade(path) = progress {
-                upgrade = Some(path);
+            let mut has_more = false;
+            match session::advance(&mut client, &mut self.tables, &self.poller) {
+                Progress::Waits => {}
+                Progress::HasMore => has_more = true,
+                Progress::Later(delay) => drop(self.later.insert(id, Instant::now() + delay)),
+                Progress::Exit => self.exit_requested = true,
+                Progress::Upgrade(path) => upgrade = Some(path),
             }
             let congested = client.is_congested();
             client.flush();

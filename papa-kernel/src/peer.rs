@@ -1,7 +1,8 @@
-//! Which local user is at the other end of a connection.
+//! The other end of a connection: which local user it belongs to, and whether it has read what was
+//! written.
 //!
-//! A unix socket tells by itself. On TCP the owner of the client's socket is looked up in the
-//! system's table of connections, which neither leaves the machine nor blocks. Judges nobody.
+//! A unix socket tells by itself. On TCP the client's socket is looked up in the system's table of
+//! connections, which neither leaves the machine nor blocks. Judges nobody.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -9,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrIn,
-    getpeername, getsockname, getsockopt, recv, sendto, socket, sockopt,
+    SockaddrStorage, getpeername, getsockname, getsockopt, recv, sendto, socket, sockopt,
 };
 
 use crate::sys;
@@ -20,6 +21,14 @@ pub(crate) struct Peer {
     pub(crate) uid: u32,
     /// All its groups, where they can be known.
     pub(crate) groups: Option<Vec<u32>>,
+}
+
+/// The client's end of a TCP connection, as the system shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct TheirEnd {
+    uid: u32,
+    /// Bytes that have arrived and were not read.
+    unread: u32,
 }
 
 /// The owner of the other end of a unix connection, as it was when that connected.
@@ -35,13 +44,32 @@ pub(crate) fn of_unix(client: &OwnedFd) -> io::Result<Peer> {
 /// A client that has already closed its end has no owner any more and cannot be told from root,
 /// so it is an error: it must not get its commands carried out by closing quickly.
 pub(crate) fn of_tcp(client: &OwnedFd) -> io::Result<Peer> {
+    their_end(client).map(|end| Peer { uid: end.uid, groups: None })
+}
+
+/// Whether the program at the other end has read everything that was written. One that has gone
+/// reads nothing more.
+pub(crate) fn has_read_all(client: &OwnedFd) -> bool {
+    match sys::unsent_bytes(client.as_fd()) {
+        Ok(0) => match getpeername::<SockaddrStorage>(client.as_raw_fd()) {
+            Ok(address) if address.as_sockaddr_in().is_some() => {
+                their_end(client).map_or(true, |end| end.unread == 0)
+            }
+            _ => true,
+        },
+        Ok(_) => false,
+        Err(_) => true,
+    }
+}
+
+fn their_end(client: &OwnedFd) -> io::Result<TheirEnd> {
     let theirs = v4(getpeername(client.as_raw_fd())?);
     let ours = v4(getsockname(client.as_raw_fd())?);
     if !theirs.ip().is_loopback() || !ours.ip().is_loopback() {
         return Err(io::Error::other("the connection does not come from this machine"));
     }
-    let uid = match ask_sock_diag(theirs, ours) {
-        Ok(uid) => uid,
+    let end = match ask_sock_diag(theirs, ours) {
+        Ok(end) => end,
         Err(error) => {
             tracing::debug!(%error, "no answer from sock_diag");
             ask_proc(theirs, ours)?
@@ -49,7 +77,7 @@ pub(crate) fn of_tcp(client: &OwnedFd) -> io::Result<Peer> {
     };
     // Our end has lived all the time, so what was found is its other end and no later namesake.
     getpeername::<SockaddrIn>(client.as_raw_fd())?;
-    Ok(Peer { uid, groups: None })
+    Ok(end)
 }
 
 fn v4(address: SockaddrIn) -> SocketAddrV4 {
@@ -72,7 +100,7 @@ const FIN_WAIT1: u8 = 4;
 const FIN_WAIT2: u8 = 5;
 
 /// Asks for the one connection between these addresses (sock_diag(7)).
-fn ask_sock_diag(theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<u32> {
+fn ask_sock_diag(theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<TheirEnd> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let protocol = Some(SockProtocol::NetlinkSockDiag);
     let netlink = socket(AddressFamily::Netlink, SockType::Datagram, flags, protocol)?;
@@ -107,7 +135,7 @@ fn sock_diag_request(theirs: SocketAddrV4, ours: SocketAddrV4) -> Vec<u8> {
     request
 }
 
-fn read_sock_diag(answer: &[u8], theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<u32> {
+fn read_sock_diag(answer: &[u8], theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<TheirEnd> {
     const NLMSG_ERROR: u16 = 2;
     let bytes = |at: usize| -> Option<[u8; 4]> { answer.get(at..at + 4)?.try_into().ok() };
     let number = |at| bytes(at).map(u32::from_ne_bytes);
@@ -127,21 +155,22 @@ fn read_sock_diag(answer: &[u8], theirs: SocketAddrV4, ours: SocketAddrV4) -> io
     if bytes(HEADER + 4).is_none_or(|found| found[..] != ports) {
         return Err(gone());
     }
-    let (uid, inode) = (number(HEADER + 64), number(HEADER + 68));
-    owner(state, uid.ok_or_else(short)?, inode.ok_or_else(short)?.into())
+    let field = |at| number(at).ok_or_else(short);
+    let end = TheirEnd { unread: field(HEADER + 56)?, uid: field(HEADER + 64)? };
+    connected(end, state, field(HEADER + 68)?.into())
 }
 
-/// The owner of a socket in this state (linux/net/tcp_states.h). A closed one is listed until its
+/// The end of a socket in this state (linux/net/tcp_states.h). A closed one is listed until its
 /// last packet is through, with user and inode 0; one that is still connecting is a later
 /// namesake.
-fn owner(state: u8, uid: u32, inode: u64) -> io::Result<u32> {
+fn connected(end: TheirEnd, state: u8, inode: u64) -> io::Result<TheirEnd> {
     let connected = matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2);
-    if connected && inode != 0 { Ok(uid) } else { Err(gone()) }
+    if connected && inode != 0 { Ok(end) } else { Err(gone()) }
 }
 
 /// The slow way, for systems without sock_diag. A client may use an IPv6 socket to get to an
 /// IPv4 address, hence the second table.
-fn ask_proc(theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<u32> {
+fn ask_proc(theirs: SocketAddrV4, ours: SocketAddrV4) -> io::Result<TheirEnd> {
     for (table, mapped) in [("/proc/net/tcp", false), ("/proc/net/tcp6", true)] {
         let text = match std::fs::read_to_string(table) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -159,7 +188,7 @@ fn find_in_proc(
     mapped: bool,
     theirs: SocketAddrV4,
     ours: SocketAddrV4,
-) -> Option<io::Result<u32>> {
+) -> Option<io::Result<TheirEnd>> {
     let shown = |address: SocketAddr| {
         let words = match address {
             SocketAddr::V4(v4) => v4.ip().octets().to_vec(),
@@ -185,14 +214,17 @@ fn find_in_proc(
             return None;
         }
         let state = u8::from_str_radix(fields.next()?, 16).ok()?;
-        let uid = fields.nth(3)?.parse().ok()?;
+        let (_, unread) = fields.next()?.split_once(':')?;
+        let unread = u32::from_str_radix(unread, 16).ok()?;
+        let uid = fields.nth(2)?.parse().ok()?;
         let inode = fields.nth(1)?.parse().ok()?;
-        Some(owner(state, uid, inode))
+        Some(connected(TheirEnd { uid, unread }, state, inode))
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
 
@@ -215,8 +247,38 @@ mod tests {
         let (_theirs, client) = connection();
         let (theirs, ours) = ends(&client);
         assert_eq!(of_tcp(&client).unwrap(), Peer { uid: own, groups: None });
-        assert_eq!(ask_sock_diag(theirs, ours).unwrap(), own);
-        assert_eq!(ask_proc(theirs, ours).unwrap(), own);
+        for ask in [ask_sock_diag, ask_proc] {
+            assert_eq!(ask(theirs, ours).unwrap(), TheirEnd { uid: own, unread: 0 });
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_unread_until_it_is_read() {
+        let (mut theirs, client) = connection();
+        assert!(has_read_all(&client));
+        nix::unistd::write(&client, b"hello").unwrap();
+        assert!(!has_read_all(&client));
+        let ends = ends(&client);
+        // Until it has arrived there is nothing to see there.
+        theirs.peek(&mut [0]).unwrap();
+        assert_eq!(ask_sock_diag(ends.0, ends.1).unwrap().unread, 5);
+        assert_eq!(ask_proc(ends.0, ends.1).unwrap().unread, 5);
+        theirs.read_exact(&mut [0; 5]).unwrap();
+        // The acknowledgement may be delayed.
+        while !has_read_all(&client) {
+            std::thread::yield_now();
+        }
+
+        let (mut theirs, client) = UnixStream::pair().unwrap();
+        let client = OwnedFd::from(client);
+        assert!(has_read_all(&client));
+        nix::unistd::write(&client, b"hello").unwrap();
+        theirs.read_exact(&mut [0; 4]).unwrap();
+        assert!(!has_read_all(&client));
+        theirs.read_exact(&mut [0]).unwrap();
+        assert!(has_read_all(&client));
+        drop(theirs);
+        assert!(has_read_all(&client));
     }
 
     #[test]
@@ -246,10 +308,11 @@ mod tests {
         });
         table.push_str(
             "   1: 0000000000000000FFFF00000100007F:1234 0000000000000000FFFF00000100007F:4EEA 01 \
-             00000000:00000000 00:00000000 00000000  1000        0 77 1 0 20 0 0 10 -1\n",
+             00000000:00000009 00:00000000 00000000  1000        0 77 1 0 20 0 0 10 -1\n",
         );
         if cfg!(target_endian = "little") {
-            assert_eq!(find_in_proc(&table, true, theirs, ours).unwrap().unwrap(), 1000);
+            let found = find_in_proc(&table, true, theirs, ours).unwrap().unwrap();
+            assert_eq!(found, TheirEnd { uid: 1000, unread: 9 });
         }
         assert!(find_in_proc(&table, false, theirs, ours).is_none());
     }
@@ -272,7 +335,7 @@ mod tests {
         answer[HEADER + 4..HEADER + 8].copy_from_slice(&[0x12, 0x34, 0x4e, 0xea]);
         read(&answer).unwrap_err();
         answer[HEADER + 68] = 1;
-        assert_eq!(read(&answer).unwrap(), 0);
+        assert_eq!(read(&answer).unwrap().uid, 0);
         read(&answer[..ANSWER - 1]).unwrap_err();
         read(&[]).unwrap_err();
         for (at, other) in [(4, 2), (HEADER + 1, 2), (HEADER + 1, 10), (HEADER + 7, 0)] {

@@ -3,6 +3,7 @@
 //! Moves a connection as far as its input allows; never waits.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use protocol::papa::{PROMPT, parse_request};
 
@@ -19,6 +20,8 @@ pub(crate) enum Progress {
     Waits,
     /// More lines wait, but it is the turn of others.
     HasMore,
+    /// The client must be looked at again after this time.
+    Later(Duration),
     /// The client asked the kernel to end.
     Exit,
     /// The client asked for an upgrade, perhaps to this program, and waits for its end.
@@ -33,6 +36,9 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
     for _ in 0..LINES_PER_TURN {
         if client.is_congested() {
             return Progress::Waits;
+        }
+        if let Some(delay) = client.hold_back() {
+            return Progress::Later(delay);
         }
         match &mut client.mode {
             Mode::Leaving | Mode::Upgrading => return Progress::Waits,
@@ -109,7 +115,7 @@ fn answer(client: &mut Client, tables: &mut Tables, poller: &Poller, line: &[u8]
             client.output.append(&mut text);
             client.output.push(b'\n');
             let watch = Watch::begin(client.id, form, processes, &mut tables.processes);
-            client.mode = Mode::Watching(watch);
+            client.watch(watch);
         }
         Ok(Outcome::Quit) => client.leave(b"ok\n"),
         Ok(Outcome::Upgrade(path)) => {

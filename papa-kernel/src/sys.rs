@@ -67,6 +67,16 @@ pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// Bytes that were written to a socket and have not reached the other end: its system over TCP, its
+/// program over a unix socket (tcp(7), unix(7)).
+pub(crate) fn unsent_bytes(socket: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: `count` is an integer that outlives the call, which fills it in.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    checked(result.into())?;
+    Ok(count)
+}
+
 /// The supplementary groups of the other end of a unix connection (SO_PEERGROUPS, unix(7)).
 pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     let mut groups = vec![0u32; 32];

@@ -45,6 +45,11 @@ impl Watch {
         Self { client, form, followed, changed, unanswered: Vec::new(), resume_after: None }
     }
 
+    /// The form of the request, and so of the stream.
+    pub(crate) fn form(&self) -> Form {
+        self.form
+    }
+
     /// Notes that `process` has new records.
     pub(crate) fn note_change(&mut self, process: ProcessId) {
         self.changed.insert(process);

@@ -130,3 +130,25 @@ fn answers_may_come_before_their_blocks_and_before_the_end_of_the_client() {
     let rest = String::from_utf8(client.read_all()).unwrap();
     assert!(rest.ends_with("second\n\n] Stopped watching\n> mine\n> "), "{rest}");
 }
+
+/// papa's own client library reads what has come after the line, and then circus 0.17.2 waits for more.
+#[test]
+fn the_first_block_waits_until_the_line_before_it_has_been_read() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    let mut speaker = Speaker::start(&mut client, "p");
+    speaker.say("at once\n");
+    wait_until("it is there", || kernel.info("unread") > 0);
+    client.send("watch processes p\n");
+    let mut buffer = [0; 1000];
+    for _ in 0..3 {
+        // By then it would have been sent.
+        assert!(kernel.info("unread") > 0);
+    }
+    let count = std::io::Read::read(&mut client.stream, &mut buffer).unwrap();
+    assert_eq!(String::from_utf8_lossy(&buffer[..count]), "Watching 1\n");
+    assert!(client.block().ends_with("at once\n\n] "));
+    client.acknowledge();
+    speaker.say("later\n");
+    assert!(client.block().ends_with("later\n\n] "));
+}

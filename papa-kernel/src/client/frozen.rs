@@ -31,20 +31,21 @@ impl Client {
     /// The connection of a snapshot, which `fd` belongs to.
     pub(crate) fn thaw(frozen: &v1::Client<'_>, fd: OwnedFd) -> Self {
         let id = ClientId(frozen.id);
-        Self {
+        let mut client = Self {
             input: frozen.input.to_vec(),
             output: frozen.output.to_vec(),
             drained: usize::try_from(frozen.drained).unwrap_or(usize::MAX),
-            mode: match &frozen.mode {
-                v1::Mode::Commands => Mode::Commands,
-                v1::Mode::Watching(watch) => Mode::Watching(Watch::thaw(id, watch)),
-                v1::Mode::Leaving => Mode::Leaving,
-                v1::Mode::Upgrading => Mode::Upgrading,
-            },
             ended: frozen.ended,
             broken: frozen.broken,
             shut: frozen.shut,
             ..Self::new(id, fd)
+        };
+        match &frozen.mode {
+            v1::Mode::Commands => {}
+            v1::Mode::Watching(watch) => client.watch(Watch::thaw(id, watch)),
+            v1::Mode::Leaving => client.mode = Mode::Leaving,
+            v1::Mode::Upgrading => client.mode = Mode::Upgrading,
         }
+        client
     }
 }
