@@ -5,6 +5,7 @@ use crate::process;
 use crate::program;
 use crate::{KernelClient, PATIENCE, Python};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,6 +58,31 @@ impl TestEnv {
     pub fn kernel_on_a_port(mut self) -> Self {
         self.kernel = KernelAddress::Port(free_port());
         self
+    }
+
+    /// Lets the original use a kernel of ours, which is started here on a port of its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn on_our_kernel(self, python: &Python) -> Self {
+        let mut env = self.kernel_on_a_port();
+        let port = env.kernel_port().expect("it was just chosen").to_string();
+        let mut kernel = Command::new(program::built("papa-kernel"));
+        kernel.args(["--daemonize", "-p", &port]).env_clear().env(process::MARK, &env.id);
+        let started = kernel.output().expect("the kernel runs");
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        // It knows the default port only: this is where its client library keeps it.
+        let script = format!(
+            "#!{}\nimport papa\npapa.set_default_port({port})\n\
+             from circus.circusd import main\nmain()\n",
+            python.program("python").display()
+        );
+        let program = env.path("circusd");
+        std::fs::write(&program, script).expect("the directory is writable");
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it is ours");
+        env.program = program;
+        env
     }
 
     /// Adds lines to the `[circus]` section.

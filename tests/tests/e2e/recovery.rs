@@ -2,7 +2,7 @@
 
 use crate::http;
 use circus_e2e::program::fixture;
-use circus_e2e::{Daemon, TestEnv, env::free_port};
+use circus_e2e::{Daemon, Python, TestEnv, env::free_port};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -47,15 +47,32 @@ fn sections(env: &TestEnv, port: u16) -> String {
 #[test]
 fn a_killed_circusd_costs_no_worker_no_line_and_no_connection() {
     let env = TestEnv::new();
-    if env.has_no_kernel() {
-        return;
+    if !env.has_no_kernel() {
+        kill_and_start_again(&env);
     }
+}
+
+#[test]
+fn the_original_circusd_adopts_what_our_kernel_has_kept() {
+    let Some(python) = Python::for_test("the original circusd on our kernel") else { return };
+    let env = TestEnv::of_the_original(python).on_our_kernel(python);
+    kill_and_start_again(&env);
+}
+
+/// What the kernel lists as processes of a watcher.
+fn hosted_pids(env: &TestEnv, watcher: &str) -> Vec<i32> {
+    let rows = env.kernel().command(&format!("list processes circus.{watcher}.*"));
+    let pid = |row: &str| row.split(' ').find_map(|word| word.strip_prefix("pid=")?.parse().ok());
+    rows.lines().map(|row| pid(row).expect("a row has a pid")).collect()
+}
+
+fn kill_and_start_again(env: &TestEnv) {
     let port = free_port();
-    let circusd = env.start(&sections(&env, port));
+    let circusd = env.start(&sections(env, port));
     let mut workers = circusd.wait_for_pids("web", 3);
     workers.sort_unstable();
     let ticker = circusd.wait_for_pids("ticker", 1);
-    wait_for_number(&env, &circusd, 20);
+    wait_for_number(env, &circusd, 20);
 
     let stop = AtomicBool::new(false);
     let (answers, failures) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -70,7 +87,7 @@ fn a_killed_circusd_costs_no_worker_no_line_and_no_connection() {
         });
         let end = EndOfLoop(&stop);
         circusd.kill();
-        let last = *numbers(&env).last().expect("lines before the end of circusd");
+        let last = *numbers(env).last().expect("lines before the end of circusd");
         let before = answers.load(Ordering::Relaxed);
         // A gap in which the workers answer and print without any circusd.
         while answers.load(Ordering::Relaxed) < before + 50 && failures.load(Ordering::Relaxed) == 0
@@ -81,14 +98,17 @@ fn a_killed_circusd_costs_no_worker_no_line_and_no_connection() {
         let circusd = env.start_again();
         let mut adopted = circusd.wait_for_pids("web", 3);
         adopted.sort_unstable();
+        let mut hosted = hosted_pids(env, "web");
+        hosted.sort_unstable();
         let again = circusd.wait_for_pids("ticker", 1);
-        wait_for_number(&env, &circusd, last + 50);
+        wait_for_number(env, &circusd, last + 50);
         drop(end);
+        assert_eq!(hosted, workers);
         assert_eq!((adopted, again), (workers, ticker));
     });
     assert_eq!(failures.into_inner(), 0, "connections failed beside {}", answers.into_inner());
 
-    let numbers = numbers(&env);
+    let numbers = numbers(env);
     let mut counts = BTreeMap::new();
     for number in &numbers {
         *counts.entry(*number).or_insert(0) += 1;
