@@ -22,6 +22,8 @@ pub struct Daemon {
 /// A subscription to events.
 pub struct Subscription {
     socket: zmq::Socket,
+    /// Lives as long as the socket: without a reader a report of its connections would block ZeroMQ.
+    _monitor: zmq::Socket,
 }
 
 impl Daemon {
@@ -152,7 +154,7 @@ impl Daemon {
         monitor.recv_multipart(0).expect("circusd publishes");
         // The subscription follows the handshake; a round trip later it has arrived.
         self.wait_for_answer();
-        Subscription { socket }
+        Subscription { socket, _monitor: monitor }
     }
 
     /// Kills it with SIGKILL and waits for its end.
@@ -203,6 +205,12 @@ impl Subscription {
         let [topic, payload] = frames.try_into().expect("two frames");
         let topic = String::from_utf8(topic).expect("UTF-8");
         (topic, serde_json::from_slice(&payload).expect("an object"))
+    }
+
+    /// The next event, if one comes within this time.
+    pub fn next_within(&self, patience: Duration) -> Option<(String, Map<String, Value>)> {
+        let ready = self.socket.poll(zmq::POLLIN, i64::from(timeout(patience))).expect("poll");
+        (ready > 0).then(|| self.next_event())
     }
 
     /// Skips to the next event with this topic and gives its payload.

@@ -45,10 +45,12 @@ impl TestEnv {
 
     fn with(program: PathBuf, original: bool) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let directory = tempfile::Builder::new().prefix("circus-").tempdir().expect("a directory");
         let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number}-{time}", std::process::id());
+        // The id marks processes that run here with an environment that the ini file does not make.
+        let prefix = format!("circus-{id}-");
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir().expect("a directory");
         let kernel = KernelAddress::Path(directory.path().join("kernel"));
         Self { directory, id, program, original, kernel, circus: String::new() }
     }
@@ -223,8 +225,17 @@ impl Drop for TestEnv {
     }
 }
 
-/// A port that nobody used a moment ago.
+/// A port that nobody used a moment ago, below those that the system gives to clients: one of them could be
+/// taken by a connection of some other test before the daemon listens.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Tests of several processes begin at different places.
+    let start = std::process::id().wrapping_mul(977);
+    loop {
+        let number = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let port = 20_000 + u16::try_from(number).expect("a port");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -7,7 +7,7 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::time::{Duration, Instant};
 
-/// The variable that all processes of a test have in their environment.
+/// The variable that the processes of a test have in their environment.
 pub const MARK: &str = "CIRCUS_TEST_ID";
 
 /// A process that can be signalled and waited for, whoever its parent is.
@@ -57,7 +57,8 @@ pub fn is_alive(pid: i32) -> bool {
     state.is_some_and(|state| !"ZX".contains(state))
 }
 
-/// The pids of all processes that carry this mark, ours excepted.
+/// The pids of all processes that carry this mark in their environment or in the name of their working
+/// directory, ours excepted.
 pub fn marked(id: &str) -> Vec<i32> {
     let mark = format!("{MARK}={id}");
     let own = i32::try_from(std::process::id()).expect("pids fit");
@@ -65,7 +66,9 @@ pub fn marked(id: &str) -> Vec<i32> {
     let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let carries = |pid: &i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
         environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+            || directory.to_string_lossy().contains(&format!("-{id}-"))
     };
     pids.filter(|pid| *pid != own).filter(carries).collect()
 }

@@ -94,7 +94,7 @@ pub fn unavailable(test: &str, reason: &str) {
 }
 
 /// Says on standard error that something is not tested here.
-pub(crate) fn say_skipped(what: &str) {
+pub fn say_skipped(what: &str) {
     // Past the capture of the test harness, so that it is seen.
     let _ = writeln!(std::io::stderr(), "skipped: {what}");
 }
