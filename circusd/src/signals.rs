@@ -1,21 +1,11 @@
 //! Signals to circusd itself: the first TERM, INT or QUIT ends it in order, the second at once; HUP reloads
 //! every watcher.
 
-use crate::arbiter::handle::{ArbiterHandle, GroupOperation};
+use crate::arbiter::handle::ArbiterHandle;
 use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task;
-use tracing::{info, warn};
-
-/// Reloads every watcher, gracefully.
-async fn reload(arbiter: &ArbiterHandle) {
-    let Ok(roster) = arbiter.roster().await else { return };
-    let operation = GroupOperation::Reload { graceful: true, sequential: false };
-    let begun = arbiter.group(roster.watchers.clone(), operation, "arbiter_reload").await;
-    if let Err(error) = begun {
-        warn!("not reloaded: {error}");
-    }
-}
+use tracing::info;
 
 /// Lets a write beyond the limit of file sizes fail, instead of ending circusd by SIGXFSZ.
 ///
@@ -44,7 +34,7 @@ pub fn listen(arbiter: ArbiterHandle) -> io::Result<()> {
                 _ = quit.recv() => "QUIT",
                 _ = hup.recv() => {
                     info!("Got signal SIG_HUP");
-                    reload(&arbiter).await;
+                    arbiter.hang_up().await;
                     continue;
                 }
             };

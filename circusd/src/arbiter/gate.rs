@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 
 /// The name of an operation, as clients know it from `arbiter is already running NAME command`.
 pub type OperationName = &'static str;
@@ -26,6 +27,7 @@ struct Running {
 #[derive(Debug, Clone, Default)]
 pub struct Gate {
     running: Arc<Mutex<Running>>,
+    left: Arc<Notify>,
 }
 
 /// The right to carry out an operation; dropping it, even in a panic, gives it back.
@@ -74,14 +76,42 @@ impl Gate {
         Ok(Permit { gate: self.clone(), held: Held::All })
     }
 
+    /// Enters with an operation on several watchers as soon as nothing is in the way. None when the gate has
+    /// been closed.
+    pub async fn wait_for_all(&self, operation: OperationName) -> Option<Permit> {
+        loop {
+            // Begun before the attempt, so that nobody leaves unnoticed in between.
+            let left = self.left.notified();
+            match self.enter_all(operation) {
+                Ok(permit) => return Some(permit),
+                Err(_) if self.with(|running| running.closed.is_some()) => return None,
+                Err(_) => left.await,
+            }
+        }
+    }
+
     /// Lets nobody in any more. False when it was closed before.
     pub fn close(&self, operation: OperationName) -> bool {
-        self.with(|running| running.closed.replace(operation).is_none())
+        let first = self.with(|running| running.closed.replace(operation).is_none());
+        self.left.notify_waiters();
+        first
     }
 
     fn with<T>(&self, action: impl FnOnce(&mut Running) -> T) -> T {
         // Every action is a single step, so a panic elsewhere leaves nothing half changed.
         action(&mut self.running.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Permit {
+    /// Gives what is under way another name, as clients are told it.
+    pub fn go_on_as(&self, operation: OperationName) {
+        self.gate.with(|running| match &self.held {
+            Held::All => running.all = Some(operation),
+            Held::Watchers(names) => {
+                running.watchers.extend(names.iter().map(|name| (name.clone(), operation)));
+            }
+        });
     }
 }
 
@@ -95,6 +125,7 @@ impl Drop for Permit {
                 }
             }
         });
+        self.gate.left.notify_waiters();
     }
 }
 
@@ -151,6 +182,33 @@ mod tests {
         );
         drop(all);
         assert!(gate.enter(names(&["new"]), "arbiter_add_watcher").is_ok());
+    }
+
+    #[test]
+    fn an_operation_can_go_on_under_another_name() {
+        let gate = Gate::default();
+        let set = gate.enter(names(&["web"]), "watcher_set_opt").unwrap();
+        set.go_on_as("watcher_do_action");
+        let refused = gate.enter(names(&["web"]), "watcher_incr").unwrap_err();
+        assert_eq!(refused, Busy("watcher_do_action"));
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_in_when_the_others_have_left() {
+        let gate = Gate::default();
+        let web = gate.enter(names(&["web"]), "watcher_stop").unwrap();
+        let waiting = gate.clone();
+        let waiting = tokio::spawn(async move { waiting.wait_for_all("arbiter_reload").await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(web);
+        assert!(waiting.await.unwrap().is_some());
+        let _web = gate.enter(names(&["web"]), "watcher_stop").unwrap();
+        let waiting = gate.clone();
+        let waiting = tokio::spawn(async move { waiting.wait_for_all("arbiter_reload").await });
+        tokio::task::yield_now().await;
+        gate.close("arbiter_stop");
+        assert!(waiting.await.unwrap().is_none());
     }
 
     #[test]

@@ -2,12 +2,39 @@
 //! arbiter goes on answering.
 
 use super::gate::Permit;
+use super::handle::GroupOperation;
 use crate::watcher::handle::{Operation, WatcherHandle};
+use crate::watcher::vocabulary::Status;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+/// Carries out an operation on watchers in the order given. With `Start` and `Restart` those without
+/// autostart are left stopped.
+pub async fn carry_out(
+    watchers: Vec<WatcherHandle>,
+    operation: GroupOperation,
+    pause: Duration,
+    cancelled: CancellationToken,
+    permit: Permit,
+) {
+    let to_start: Vec<WatcherHandle> =
+        watchers.iter().filter(|watcher| watcher.identity().autostart).cloned().collect();
+    match operation {
+        GroupOperation::Start => start(to_start, pause, cancelled, permit).await,
+        GroupOperation::Stop => stop(watchers, Some(permit)).await,
+        GroupOperation::Reload { graceful, sequential } => {
+            let operation = Operation::Reload { graceful, sequential };
+            reload(watchers, operation, cancelled, permit).await;
+        }
+        GroupOperation::Restart => {
+            stop(watchers, None).await;
+            start(to_start, pause, cancelled, permit).await;
+        }
+    }
+}
 
 /// Starts watchers one after the other in the order given, with a pause after each. Ends early when
 /// cancelled, which is when the daemon shuts down.
@@ -35,18 +62,23 @@ pub async fn start(
     drop(permit);
 }
 
-/// Carries out an operation on watchers, each finished before the next. Ends early when cancelled.
-pub async fn one_by_one(
+/// Reloads watchers, each finished before the next; those that are stopped stay so. Ends early when cancelled.
+async fn reload(
     watchers: Vec<WatcherHandle>,
     operation: Operation,
     cancelled: CancellationToken,
     permit: Permit,
 ) {
     for watcher in watchers {
+        let one = async {
+            // A watcher that is gone has nothing left to do.
+            if watcher.inspect().await.is_ok_and(|seen| seen.status != Status::Stopped) {
+                let _ = watcher.operate(operation, None).await;
+            }
+        };
         tokio::select! {
             () = cancelled.cancelled() => break,
-            // A watcher that is gone has nothing left to do.
-            _ = watcher.operate(operation, None) => {}
+            () = one => {}
         }
     }
     drop(permit);

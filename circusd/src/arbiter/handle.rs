@@ -115,6 +115,8 @@ pub(super) enum Message {
         builder: WatcherBuilder,
         reply: oneshot::Sender<()>,
     },
+    /// SIGHUP: reload every watcher, with this permit or when nothing is in the way.
+    HangUp(Option<Permit>),
     ShutDown {
         done: Option<oneshot::Sender<()>>,
     },
@@ -213,6 +215,11 @@ impl ArbiterHandle {
         name: OperationName,
     ) -> Result<oneshot::Receiver<()>, ArbiterError> {
         self.ask(|reply| Message::Group { watchers, operation, name, reply }).await?
+    }
+
+    /// Reloads every watcher, gracefully, when what is under way has ended.
+    pub async fn hang_up(&self) {
+        let _ = self.messages.send(Message::HangUp(None)).await;
     }
 
     /// Ends the daemon: first an orderly shutdown, and again when it is under way. The receiver is told

@@ -5,7 +5,7 @@
 
 use super::build::{Stack, warmup_delay};
 use super::builder::WatcherBuilder;
-use super::gate::Gate;
+use super::gate::{Gate, Permit};
 use super::group;
 use super::handle::{
     AddError, ArbiterError, ArbiterHandle, GroupOperation, Message, QUEUE, Roster,
@@ -32,6 +32,8 @@ struct Task {
     /// Ends group operations when the daemon shuts down.
     cancelled: CancellationToken,
     waiting: Vec<oneshot::Sender<()>>,
+    /// Waits until nothing is in the way of a reload.
+    hang_up: Option<task::JoinHandle<()>>,
 }
 
 /// Starts the arbiter, which starts the watchers. The receiver is told when a shutdown has ended, and gets
@@ -47,6 +49,7 @@ pub fn start(stack: Stack) -> (ArbiterHandle, oneshot::Receiver<Option<KernelCli
         gate: Gate::default(),
         cancelled: CancellationToken::new(),
         waiting: Vec::new(),
+        hang_up: None,
     };
     task::spawn(task.run(inbox, ended));
     (ArbiterHandle::new(messages), end)
@@ -139,6 +142,7 @@ impl Task {
             Message::Group { watchers, operation, name, reply } => {
                 let _ = reply.send(self.group(watchers, operation, name));
             }
+            Message::HangUp(permit) => self.hang_up(permit),
             Message::ShutDown { .. } | Message::Hurry => {}
         }
     }
@@ -220,23 +224,30 @@ impl Task {
         let (done, ended) = oneshot::channel();
         let (pause, cancelled) = (warmup_delay(&self.roster.config), self.cancelled.clone());
         task::spawn(async move {
-            let to_start: Vec<WatcherHandle> =
-                watchers.iter().filter(|watcher| watcher.identity().autostart).cloned().collect();
-            match operation {
-                GroupOperation::Start => group::start(to_start, pause, cancelled, permit).await,
-                GroupOperation::Stop => group::stop(watchers, Some(permit)).await,
-                GroupOperation::Reload { graceful, sequential } => {
-                    let operation = Operation::Reload { graceful, sequential };
-                    group::one_by_one(watchers, operation, cancelled, permit).await;
-                }
-                GroupOperation::Restart => {
-                    group::stop(watchers, None).await;
-                    group::start(to_start, pause, cancelled, permit).await;
-                }
-            }
+            group::carry_out(watchers, operation, pause, cancelled, permit).await;
             let _ = done.send(());
         });
         Ok(ended)
+    }
+
+    /// Reloads every watcher as soon as nothing is in the way. A SIGHUP that waits already does for the next.
+    fn hang_up(&mut self, permit: Option<Permit>) {
+        let cancelled = self.cancelled.clone();
+        if let Some(permit) = permit {
+            let (watchers, pause) =
+                (self.roster.watchers.clone(), warmup_delay(&self.roster.config));
+            let operation = GroupOperation::Reload { graceful: true, sequential: false };
+            task::spawn(group::carry_out(watchers, operation, pause, cancelled, permit));
+        } else if self.hang_up.as_ref().is_none_or(task::JoinHandle::is_finished) {
+            let (gate, messages) = (self.gate.clone(), self.messages.clone());
+            self.hang_up = Some(task::spawn(async move {
+                let Some(permit) = gate.wait_for_all("arbiter_reload").await else { return };
+                if let Some(messages) = messages.upgrade() {
+                    // Nobody is left to reload when the arbiter is gone.
+                    let _ = messages.send(Message::HangUp(Some(permit))).await;
+                }
+            }));
+        }
     }
 
     fn shut_down(&self) -> task::JoinHandle<()> {

@@ -74,7 +74,7 @@ pub async fn set(
     arbiter: &ArbiterHandle,
     roster: &Roster,
     name: &str,
-    options: Map<String, Value>,
+    mut options: Map<String, Value>,
     waiting: bool,
 ) -> Outcome {
     let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
@@ -85,7 +85,15 @@ pub async fn set(
         let only = Map::from_iter([(key.to_owned(), value.clone())]);
         setting::apply(&mut probe, &only).map_err(|error| cannot(&error))?;
     }
-    check_user(&probe).await?;
+    if let Some(user) = check_user(&probe).await? {
+        // Clients see the numbers from now on, as with the original.
+        let numbers = [("uid", user.uid()), ("gid", Some(user.gid()))];
+        for (key, number) in numbers {
+            if let (Some(value), Some(number)) = (options.get_mut(key), number) {
+                *value = json!(number);
+            }
+        }
+    }
     let permit = arbiter.permit(watcher.clone(), "watcher_set_opt").await.map_err(refused)?;
     let ended = watcher.set(options, permit).await.map_err(|error| match error {
         SetError::Setting(error) => cannot(&error),
@@ -146,16 +154,16 @@ fn check_owner(roster: &Roster, options: &Map<String, Value>) -> Result<(), Fail
 }
 
 /// Looks users and groups up now, so that a wrong name is the caller's error and not a failed spawn later.
-async fn check_user(config: &WatcherConfig) -> Result<(), Failure> {
+async fn check_user(config: &WatcherConfig) -> Result<Option<Credentials>, Failure> {
     let (uid, gid) = (config.uid.clone(), config.gid.clone());
     if uid.is_none() && gid.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     // The user database may be on the network.
     let found =
         task::spawn_blocking(move || Credentials::resolve(uid.as_deref(), gid.as_deref())).await;
     match found {
-        Ok(Ok(_)) => Ok(()),
+        Ok(Ok(user)) => Ok(user),
         Ok(Err(error)) => Err(cannot(&error)),
         Err(_) => Err(gone(WatcherGone)),
     }

@@ -374,6 +374,21 @@ mod tests {
     fn an_unknown_match_method_is_refused() {
         let error = parse("stop", json!({"name": "w", "match": "fuzzy"})).unwrap_err();
         assert_eq!(error.reason, "unknown match method fuzzy");
+        let error = parse("stop", json!({"name": "w", "match": null})).unwrap_err();
+        assert_eq!(error.reason, "unknown match method None");
+    }
+
+    #[test]
+    fn add_wants_a_command_once() {
+        for (properties, reason) in [
+            (json!({"name": "w", "cmd": " "}), "'cmd' is empty"),
+            (
+                json!({"name": "w", "cmd": "a", "options": {"cmd": "b"}}),
+                "'cmd' stands beside 'options', not in it",
+            ),
+        ] {
+            assert_eq!(parse("add", properties).unwrap_err().reason, reason);
+        }
     }
 
     #[test]

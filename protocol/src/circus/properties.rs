@@ -58,7 +58,9 @@ impl Properties<'_> {
                 "regex" => MatchMethod::Regex,
                 other => return Err(invalid(format!("unknown match method {other}"))),
             },
-            Some(other) => return Err(invalid(format!("unknown match method {other}"))),
+            Some(other) => {
+                return Err(invalid(format!("unknown match method {}", python_str(other))));
+            }
         };
         Ok(Selection::Named { name, method })
     }
@@ -116,6 +118,9 @@ impl Properties<'_> {
         if name.trim().is_empty() {
             return Err(invalid("'name' is empty"));
         }
+        if cmd.trim().is_empty() {
+            return Err(invalid("'cmd' is empty"));
+        }
         let args = match self.0.get("args") {
             None | Some(Value::Null) => None,
             Some(value) => {
@@ -123,6 +128,9 @@ impl Properties<'_> {
             }
         };
         let options = self.options(false)?;
+        if let Some(key) = ["cmd", "args"].into_iter().find(|key| options.contains_key(*key)) {
+            return Err(invalid(format!("'{key}' stands beside 'options', not in it")));
+        }
         let (start, waiting) = (self.flag("start"), self.waiting());
         Ok(AddWatcher { name, cmd, args, options, start, waiting })
     }
@@ -168,6 +176,17 @@ impl Properties<'_> {
             None | Some(Value::Null) => Ok(None),
             Some(value) => Ok(Some(text("option", value)?).filter(|option| !option.is_empty())),
         }
+    }
+}
+
+/// A simple value as Python's `str` shows it, which clients see in some reasons.
+fn python_str(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

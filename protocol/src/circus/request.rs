@@ -10,6 +10,9 @@ use serde_json::{Map, Value, json};
 /// The largest request that circusd looks at, in bytes.
 pub const MAX_REQUEST: usize = 16 * 1024 * 1024;
 
+/// Commands that look at no property, and so do not mind what is in their place.
+const WITHOUT_PROPERTIES: [&str; 5] = ["dstats", "ipython", "listen", "listsockets", "numwatchers"];
+
 /// One request of a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
@@ -74,8 +77,10 @@ impl Request {
             }
         };
         let properties = match object.remove("properties") {
-            None | Some(Value::Null) => Map::new(),
+            None => Map::new(),
             Some(Value::Object(properties)) => properties,
+            // A null is not the same as nothing: `stop` with it must not stop everything.
+            Some(_) if WITHOUT_PROPERTIES.contains(&command.to_lowercase().as_str()) => Map::new(),
             Some(_) => {
                 let reason = "message invalid: `properties` is not an object";
                 return Err(bad(id, cast, Errno::Message, reason));

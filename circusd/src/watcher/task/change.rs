@@ -48,6 +48,7 @@ impl Task {
         for _ in options {
             self.publish(EventKind::Updated);
         }
+        permit.go_on_as("watcher_do_action");
         let (reply, ended) = oneshot::channel();
         let token = self.expect(Some(permit), reply);
         let reload = effects.reload || fresh_stdout || fresh_stderr;
