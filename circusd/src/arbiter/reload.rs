@@ -39,16 +39,16 @@ pub enum ReloadError {
     #[error(transparent)]
     Gone(#[from] WatcherGone),
     /// The file.
-    #[error("nothing was changed: {0}")]
+    #[error("nothing was changed")]
     Config(#[from] ConfigErrors),
     /// A socket cannot be opened.
-    #[error("nothing was changed: {0}")]
+    #[error("nothing was changed")]
     Socket(#[from] SocketError),
     /// The kernel.
-    #[error("nothing was changed: {0}")]
+    #[error("nothing was changed")]
     Kernel(#[from] BuildError),
     /// A watcher cannot be made.
-    #[error("nothing was changed: failed to create watcher {name}: {source}")]
+    #[error("nothing was changed: failed to create watcher {name}")]
     Watcher {
         /// The watcher.
         name: String,
