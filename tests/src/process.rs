@@ -57,6 +57,13 @@ pub fn is_alive(pid: i32) -> bool {
     state.is_some_and(|state| !"ZX".contains(state))
 }
 
+/// The children of a process.
+pub fn children(pid: i32) -> Vec<i32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// The pids of all processes that carry this mark in their environment or in the name of their working
 /// directory, ours excepted.
 pub fn marked(id: &str) -> Vec<i32> {

@@ -3,7 +3,7 @@
 use crate::pattern::Mismatch;
 use crate::player::Player;
 use crate::recording::Deviation;
-use circus_e2e::Daemon;
+use circus_e2e::{Daemon, process};
 use protocol::signal::Signal;
 use serde_json::{Value, json};
 use std::net::TcpStream;
@@ -87,6 +87,20 @@ impl Player<'_> {
             signal(i32::try_from(self.daemon().pid()).expect("pids fit"), Some(number.into()));
         }
         Ok(())
+    }
+
+    /// The recordings had pauses in which a shell got beyond its first `trap`: with that it has a child.
+    pub(super) fn wait_for_shells(&self) {
+        let Some(daemon) = &self.daemon else { return };
+        let is_new_shell = |pid: &i32| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command.starts_with(b"/bin/sh\0")
+                && process::is_alive(*pid)
+                && process::children(*pid).is_empty()
+        };
+        daemon.wait_until("every shell has begun", || {
+            (!self.env.processes().iter().any(is_new_shell)).then_some(())
+        });
     }
 
     pub(super) fn copy_config(&self, name: &str) {

@@ -33,6 +33,8 @@ pub(crate) struct Player<'a> {
     pub(super) bindings: Bindings,
     requests: u32,
     pub(super) killed: Vec<i32>,
+    /// Something may have been spawned.
+    has_changed: bool,
     /// There was a pause and only requests since then.
     is_after_pause: bool,
     /// The session begins while circusd starts its watchers.
@@ -124,11 +126,13 @@ impl<'a> Player<'a> {
             bindings,
             requests: 0,
             killed: Vec::new(),
+            has_changed: false,
             is_after_pause: false,
             is_starting: first.get("op").is_some_and(|op| op == "no-wait"),
         };
         if has_to_wait {
             player.settle();
+            player.wait_for_shells();
             player.skip_events();
         }
         player
@@ -195,6 +199,9 @@ impl<'a> Player<'a> {
         if deviation.is_some_and(Deviation::is_not_sent) {
             return Ok(());
         }
+        if std::mem::take(&mut self.has_changed) {
+            self.wait_for_shells();
+        }
         if let Some(act) = line.get("act") {
             self.act(act)?;
         } else if let Some(action) = line.get("action").and_then(Value::as_str) {
@@ -237,6 +244,7 @@ impl<'a> Player<'a> {
             return Ok(());
         }
         let command = request["command"].as_str().unwrap_or_default().to_owned();
+        self.has_changed |= !["list", "status", "get", "options"].contains(&command.as_str());
         let is_silent = line["reply"].is_null() && deviation.and_then(Deviation::reply).is_none();
         if is_silent && command == "quit" {
             return Ok(());
