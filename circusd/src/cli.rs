@@ -2,9 +2,9 @@
 
 use crate::config::{self, ConfigErrors};
 use crate::daemon::{self, DaemonError};
-use crate::logging;
-use crate::papa::start::AS_KERNEL;
 use crate::pidfile::{Pidfile, PidfileError};
+use crate::role::Role;
+use circusctl::logging;
 use clap::{CommandFactory, Parser};
 use std::io::Write;
 use std::path::PathBuf;
@@ -56,8 +56,10 @@ enum Failure {
 /// line.
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os();
-    if words.nth(1).is_some_and(|word| word == AS_KERNEL) {
-        return papa_kernel::run(words);
+    match words.nth(1).as_deref().and_then(Role::of) {
+        Some(Role::PapaKernel) => return papa_kernel::run(words),
+        Some(Role::CircusdStats) => return circusctl::stats::cli::run(words),
+        None => {}
     }
     let arguments = Arguments::parse();
     if arguments.version {

@@ -38,9 +38,9 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "circusd",
         &[
-            &["cause", "config", "controller::outbox", "watcher::wid"],
+            &["cause", "config", "controller::outbox", "role", "watcher::wid"],
             &["event_bus"],
-            &["papa", "process::info", "stream"],
+            &["papa", "process::tree", "stream"],
             &["process::end", "process::sampler", "socket"],
             &["process::direct"],
             &["process"],
@@ -49,7 +49,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["watcher"],
             &["arbiter"],
             &["controller"],
-            &["logging", "pidfile", "signals"],
+            &["pidfile", "signals"],
             &["daemon"],
             &["cli"],
         ],
@@ -57,7 +57,16 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "circusctl",
         &[
-            &["clock", "colour", "interrupt", "python_text", "suggest", "ui"],
+            &[
+                "clock",
+                "colour",
+                "interrupt",
+                "logging",
+                "private_endpoint",
+                "python_text",
+                "suggest",
+                "ui",
+            ],
             &["report"],
             &["config_file", "ssh"],
             &["endpoint"],

@@ -17,6 +17,9 @@ pub struct Stats {
     /// Include what the watcher's extended_stats hook adds
     #[arg(long)]
     extended: bool,
+    /// Measure now; otherwise the figures may be up to a second old
+    #[arg(long)]
+    fresh: bool,
 }
 
 impl Call for Stats {
@@ -25,6 +28,7 @@ impl Call for Stats {
             .maybe("name", self.name.as_ref())
             .maybe("process", self.pid.as_ref())
             .with("extended", self.extended)
+            .switch("fresh", self.fresh)
             .done())
     }
 

@@ -4,6 +4,7 @@
 //! the rest of a stack down.
 
 use super::builder::WatcherBuilder;
+use super::builtin;
 use super::handle::Roster;
 use super::order;
 use super::recovery::{self, Plan};
@@ -91,8 +92,19 @@ pub async fn build(
     }
     // What could not be made is tried again by the next reload.
     config.watchers = made;
+    for own in builtin::watchers(&config.circus) {
+        if watchers.iter().any(|watcher| watcher.identity().key == own.name) {
+            warn!("[watcher:{0}] takes the place of the built-in {0}", own.name);
+            continue;
+        }
+        match builder.build(own, Vec::new()) {
+            Ok(watcher) => watchers.push(watcher),
+            Err(error) => warn!("Failed to create the built-in watcher: {error}"),
+        }
+    }
     order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
-    let roster = Roster { watchers, sockets, config: Arc::new(config) };
+    let kernel = builder.kernel.clone();
+    let roster = Roster { watchers, sockets, kernel, config: Arc::new(config) };
     Ok(Stack { roster, builder, sockets: sender })
 }
 

@@ -5,6 +5,7 @@ use super::gate::{Busy, OperationName, Permit};
 use super::reload::{Begun, ReloadError};
 use crate::config::diff::ReloadPlan;
 use crate::config::model::{Config, WatcherConfig};
+use crate::papa::client::KernelClient;
 use crate::socket::Sockets;
 use crate::watcher::handle::{Ended, Operation, Retirement, WatcherGone, WatcherHandle};
 use protocol::circus::command::python_repr;
@@ -34,6 +35,8 @@ pub struct Roster {
     /// The configuration in force; of the watchers only those that run as the file says, neither those
     /// that were added by command nor those that were removed.
     pub config: Arc<Config>,
+    /// The kernel, if anything uses one.
+    pub kernel: Option<KernelClient>,
 }
 
 impl Roster {

@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod builder;
+pub mod builtin;
 pub mod gate;
 pub mod group;
 pub mod handle;

@@ -8,7 +8,7 @@ use super::build::{self, BuildError};
 use super::builder::{WatcherBuilder, WatcherError};
 use super::gate::{Busy, OperationName, Permit};
 use super::handle::{Message, Roster};
-use super::{group, order, recovery};
+use super::{builtin, group, order, recovery};
 use crate::cause::chain;
 use crate::config::diff::{self, Effect, ReloadPlan, WatcherChange, WatcherStep};
 use crate::config::model::{Config, WatcherConfig};
@@ -107,8 +107,10 @@ impl Reload {
         for warning in &loaded.warnings {
             warn!("{warning}");
         }
-        let running: Vec<&str> =
-            self.roster.watchers.iter().map(|watcher| watcher.identity().name.as_str()).collect();
+        // Our own watchers are in no file, and stay as they are.
+        let of_the_file = |name: &&str| !builtin::is_own(name, &self.roster.config);
+        let running = self.roster.watchers.iter().map(|watcher| watcher.identity().name.as_str());
+        let running: Vec<&str> = running.filter(of_the_file).collect();
         Ok((diff::diff(&self.roster.config, &running, &loaded.config), loaded.config))
     }
 
@@ -295,7 +297,8 @@ impl Reload {
         watchers.sort_by(|a, b| a.identity().name.cmp(&b.identity().name));
         order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
         let sockets = self.roster.sockets.clone();
-        let roster = Roster { watchers, sockets, config: Arc::new(config) };
+        let kernel = self.builder.kernel.clone();
+        let roster = Roster { watchers, sockets, kernel, config: Arc::new(config) };
         let builder = self.builder.clone();
         let messages = self.messages.upgrade().ok_or(WatcherGone)?;
         let (reply, taken) = oneshot::channel();

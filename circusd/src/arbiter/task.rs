@@ -188,7 +188,8 @@ impl Task {
 
     fn use_roster(&mut self, watchers: Vec<WatcherHandle>, config: Arc<Config>) {
         let sockets = self.roster.sockets.clone();
-        self.roster = Arc::new(Roster { watchers, sockets, config });
+        let kernel = self.roster.kernel.clone();
+        self.roster = Arc::new(Roster { watchers, sockets, kernel, config });
     }
 
     fn reload(&self) -> Reload {

@@ -20,6 +20,7 @@ const KNOWN: &[&str] = &[
     "papa_endpoint",
     "statsd",
     "stats_endpoint",
+    "stats_interval",
     "include",
     "include_dir",
     "warmup_delay",
@@ -100,6 +101,13 @@ fn read_stats(keys: &mut SectionReader<'_>, names: &EnvNames, config: &mut Circu
     if endpoint.is_some() {
         config.stats_endpoint = endpoint;
     }
+    config.stats_interval = keys.value(
+        Severity::Error,
+        "stats_interval",
+        names,
+        config.stats_interval,
+        values::stats_interval,
+    );
 }
 
 fn warn(keys: &mut SectionReader<'_>, config: &CircusConfig) {

@@ -14,6 +14,7 @@ impl Default for CircusConfig {
             pubsub_endpoint: "tcp://127.0.0.1:5556".to_owned(),
             multicast_endpoint: "udp://237.219.251.97:12027".to_owned(),
             stats_endpoint: Some("tcp://127.0.0.1:5557".to_owned()),
+            stats_interval: 1.0,
             statsd: false,
             umask: None,
             warmup_delay: 0,

@@ -39,6 +39,8 @@ pub struct CircusConfig {
     pub multicast_endpoint: String,
     /// Endpoint of circusd-stats.
     pub stats_endpoint: Option<String>,
+    /// Seconds between two rounds of circusd-stats.
+    pub stats_interval: f64,
     /// Run circusd-stats.
     pub statsd: bool,
     /// Umask of circusd and of its direct children.

@@ -9,11 +9,8 @@ use super::model::{Config, HookConfig, WatcherConfig};
 pub fn unserved(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     let circus = &config.circus;
-    for (is_set, key) in [
-        (circus.statsd, "statsd"),
-        (circus.httpd, "httpd"),
-        (circus.loggerconfig.is_some(), "loggerconfig"),
-    ] {
+    for (is_set, key) in [(circus.httpd, "httpd"), (circus.loggerconfig.is_some(), "loggerconfig")]
+    {
         if is_set {
             found.push(format!("[circus] {key} is not served by this version and has no effect"));
         }

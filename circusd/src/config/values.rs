@@ -36,6 +36,15 @@ pub(crate) fn float(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "not a number".to_owned())
 }
 
+/// Seconds between two rounds of statistics: not so few that measuring is all that is done, as
+/// circusd-stats accepts them.
+pub(crate) fn stats_interval(text: &str) -> Result<f64, String> {
+    float(text)
+        .ok()
+        .filter(|seconds| (0.1..=3600.0).contains(seconds))
+        .ok_or_else(|| "not an interval; use 0.1 to 3600 seconds".to_owned())
+}
+
 /// A umask in octal, `022` or `0o22`.
 pub(crate) fn umask(text: &str) -> Result<u32, String> {
     let text = strip(text);

@@ -2,7 +2,7 @@
 
 use super::{configure, operate, report};
 use crate::arbiter::handle::ArbiterHandle;
-use crate::process::sampler::Sampler;
+use crate::process::sampler::{Freshness, Sampler};
 use crate::watcher::handle::{KillOrder, Operation, WatcherGone};
 use protocol::circus::command::Command;
 use protocol::circus::errno::Errno;
@@ -36,10 +36,11 @@ impl Dispatcher {
             Command::Get { name, keys } => report::get(&roster, &name, &keys).await,
             Command::GlobalOptions(option) => report::globaloptions(&roster, option.as_deref()),
             Command::ListSockets => Ok(report::listsockets(&roster)),
-            Command::Stats { target, extended } => {
-                report::stats(&roster, &self.sampler, target, extended).await
+            Command::Stats { target, extended, fresh } => {
+                let freshness = if fresh { Freshness::Now } else { Freshness::Recent };
+                report::stats(&roster, &self.sampler, target, freshness, extended).await
             }
-            Command::DStats => report::dstats(&self.sampler).await,
+            Command::DStats => report::dstats(&roster, &self.sampler).await,
             Command::Signal { signal, target } => operate::signal(&roster, signal, target).await,
             Command::Resize { name, change, waiting } => {
                 operate::resize(&self.arbiter, &roster, &name, change, waiting).await

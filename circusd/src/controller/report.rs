@@ -2,8 +2,7 @@
 
 use super::dispatch::gone;
 use crate::arbiter::handle::Roster;
-use crate::process::info::GONE;
-use crate::process::sampler::Sampler;
+use crate::process::sampler::{Freshness, GONE, Sampler, Subject};
 use crate::watcher::handle::{ProcessView, WatcherHandle};
 use protocol::circus::command::{StatsTarget, python_repr};
 use protocol::circus::errno::Errno;
@@ -146,31 +145,23 @@ pub async fn stats(
     roster: &Roster,
     sampler: &Sampler,
     target: StatsTarget,
+    freshness: Freshness,
     extended: bool,
 ) -> Outcome {
     match target {
         StatsTarget::All => {
-            let mut groups = Vec::new();
+            let (mut names, mut groups) = (Vec::new(), Vec::new());
             for watcher in &roster.watchers {
-                let processes = watcher.inspect().await.map_err(gone)?.processes;
-                groups.push((watcher.identity().name.clone(), processes));
+                names.push(watcher.identity().name.clone());
+                groups.push(subjects(watcher).await?);
             }
-            let all: Vec<ProcessView> =
-                groups.iter().flat_map(|(_, processes)| processes).copied().collect();
-            let mut read = read(sampler, &all).await;
-            let mut infos = Map::new();
-            for (name, processes) in groups {
-                let pids = processes.iter().map(|process| process.pid.to_string());
-                let group: Map<String, Value> =
-                    pids.filter_map(|pid| read.remove_entry(&pid)).collect();
-                infos.insert(name, Value::Object(group));
-            }
-            Ok(single("infos", Value::Object(infos)))
+            let infos = sampler.groups(groups, freshness).await.into_iter().map(Value::Object);
+            Ok(single("infos", Value::Object(names.into_iter().zip(infos).collect())))
         }
         StatsTarget::Watcher(name) => {
             let watcher = find(roster, &name)?;
-            let processes = watcher.inspect().await.map_err(gone)?.processes;
-            let mut infos = read(sampler, &processes).await;
+            let group = subjects(watcher).await?;
+            let mut infos = sampler.groups(vec![group], freshness).await.pop().unwrap_or_default();
             if extended {
                 extend(watcher, &mut infos).await?;
             }
@@ -180,16 +171,17 @@ pub async fn stats(
         }
         StatsTarget::Process { name, pid, given } => {
             let watcher = find(roster, &name)?;
-            let processes = watcher.inspect().await.map_err(gone)?.processes;
-            let Some(process) = processes.iter().find(|process| process.pid == pid) else {
+            let mut group = subjects(watcher).await?;
+            group.retain(|subject| subject.pid == pid);
+            if group.is_empty() {
                 let shown = match &given {
                     Value::String(text) => python_repr(text),
                     other => other.to_string(),
                 };
                 let reason = format!("process {shown} not found in {}", python_repr(&name));
                 return Err(Failure::new(Errno::Message, reason));
-            };
-            let mut infos = read(sampler, &[*process]).await;
+            }
+            let mut infos = sampler.groups(vec![group], freshness).await.pop().unwrap_or_default();
             if extended {
                 extend(watcher, &mut infos).await?;
             }
@@ -201,25 +193,13 @@ pub async fn stats(
     }
 }
 
-/// The info objects by pid. `age` counts from the spawn, and the slot is added.
-async fn read(sampler: &Sampler, processes: &[ProcessView]) -> Map<String, Value> {
-    let pids = processes.iter().map(|process| process.pid).collect();
-    let reading = sampler.read(pids, true).await;
-    let now = crate::event_bus::epoch_seconds();
-    let mut infos = Map::new();
-    for (process, info) in processes.iter().zip(reading) {
-        let shown = match info {
-            Some(mut info) => {
-                info.insert("age".into(), json!((now - process.started).max(0.0)));
-                info.insert("started".into(), json!(process.started));
-                info.insert("wid".into(), json!(process.wid.0));
-                Value::Object(info)
-            }
-            None => json!(GONE),
-        };
-        infos.insert(process.pid.to_string(), shown);
-    }
-    infos
+async fn subjects(watcher: &WatcherHandle) -> Result<Vec<Subject>, Failure> {
+    let processes = watcher.inspect().await.map_err(gone)?.processes;
+    let subject = |process: ProcessView| {
+        let ProcessView { wid, pid, started } = process;
+        Subject { pid, wid: wid.0, started }
+    };
+    Ok(processes.into_iter().map(subject).collect())
 }
 
 /// Lets the `extended_stats` hook of a watcher work on these info objects.
@@ -234,13 +214,17 @@ async fn extend(watcher: &WatcherHandle, infos: &mut Map<String, Value>) -> Resu
     Ok(())
 }
 
-/// `dstats`: circusd itself.
+/// `dstats`: circusd itself, and beyond the original the pid of its kernel, which circusd-stats measures.
 ///
 /// # Errors
 /// /proc cannot be read.
-pub async fn dstats(sampler: &Sampler) -> Outcome {
-    let pid = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut reading = sampler.read(vec![pid], false).await;
-    let info = reading.pop().flatten().ok_or_else(|| Failure::new(Errno::Os, GONE))?;
-    Ok(single("info", Value::Object(info)))
+pub async fn dstats(roster: &Roster, sampler: &Sampler) -> Outcome {
+    let info = sampler.own().await.ok_or_else(|| Failure::new(Errno::Os, GONE))?;
+    let mut keys = single("info", info);
+    if let Some(kernel) = &roster.kernel
+        && let Some(facts) = kernel.facts().await
+    {
+        keys.insert("kernel".into(), json!(facts.pid));
+    }
+    Ok(keys)
 }

@@ -11,7 +11,7 @@ use protocol::circus::response::{self, Failure};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -59,7 +59,14 @@ pub async fn serve(
         let (dispatcher, outbox) = (dispatcher.clone(), outbox.clone());
         in_flight.spawn(async move {
             let outcome = dispatcher.carry_out(&request).await;
-            if !request.cast {
+            if request.cast {
+                return;
+            }
+            if request.command.eq_ignore_ascii_case("stats") {
+                // That of many workers takes longer to print than anybody else should wait.
+                let print = move || reply(&outbox, client, &request.id, &outcome);
+                let _ = task::spawn_blocking(print).await;
+            } else {
                 reply(&outbox, client, &request.id, &outcome);
             }
         });

@@ -4,12 +4,10 @@
 //! `zmq::poll` on the ROUTER and an eventfd is the plain way to join them with an event loop.
 
 use super::outbox::{Outbox, ToWire};
+use circusctl::private_endpoint::{self, BindError};
 use nix::unistd::{Uid, chown};
 use papa_kernel::child::Credentials;
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
 use std::thread;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
@@ -184,29 +182,12 @@ fn offer(requests: &mpsc::Sender<Incoming>, incoming: Incoming) -> Option<Incomi
 }
 
 fn bind(socket: &zmq::Socket, key: &'static str, endpoint: &str) -> Result<(), WireError> {
-    let failed = |reason: String| WireError::Bind { key, endpoint: endpoint.to_owned(), reason };
-    const IN_USE: &str = "the address is in use; is another circusd running?";
-    let ipc = endpoint.strip_prefix("ipc://");
-    // ZeroMQ would replace the file, and the circusd that listens there could not be reached any more.
-    if ipc.is_some_and(|path| !path.starts_with('@') && UnixStream::connect(path).is_ok()) {
-        return Err(failed(IN_USE.to_owned()));
-    }
-    // The file is private from its first moment, so that no other user can connect before a chmod.
-    let _umask = ipc.map(|_| PrivateUmask::new());
-    socket.bind(endpoint).map_err(|error| {
-        failed(match error {
-            zmq::Error::EADDRINUSE => IN_USE.to_owned(),
-            zmq::Error::EINVAL | zmq::Error::EPROTONOSUPPORT => {
-                "not an endpoint; use tcp://HOST:PORT or ipc:///PATH".to_owned()
-            }
-            other => other.to_string(),
-        })
-    })?;
-    if let Some(path) = ipc.filter(|path| !path.starts_with('@')) {
-        let private = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(path, private).map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(())
+    let failed = |error: BindError| WireError::Bind {
+        key,
+        endpoint: endpoint.to_owned(),
+        reason: error.to_string(),
+    };
+    private_endpoint::bind(socket, endpoint).map_err(failed)
 }
 
 /// Runs before the loop serves anybody, so the look-up may take its time.
@@ -216,20 +197,4 @@ fn give_to(path: &str, owner: &str) -> Result<(), WireError> {
         Credentials::resolve(Some(owner), None).map_err(|error| failed(error.to_string()))?;
     let uid = credentials.and_then(|credentials| credentials.uid()).map(Uid::from_raw);
     chown(path, uid, None).map_err(|error| failed(error.to_string()))
-}
-
-/// Umask 0177 while it lives. Only used before the daemon has other threads that make files.
-struct PrivateUmask(nix::sys::stat::Mode);
-
-impl PrivateUmask {
-    fn new() -> Self {
-        let private = nix::sys::stat::Mode::from_bits_truncate(0o177);
-        Self(nix::sys::stat::umask(private))
-    }
-}
-
-impl Drop for PrivateUmask {
-    fn drop(&mut self) {
-        nix::sys::stat::umask(self.0);
-    }
 }

@@ -53,6 +53,34 @@ impl PapaError {
     }
 }
 
+/// A kernel about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelFacts {
+    /// Its pid.
+    pub pid: i32,
+    /// Its resident memory in bytes.
+    pub memory: u64,
+    /// Bytes of output that it had to drop, ever.
+    pub dropped: u64,
+    /// Seconds since it was started.
+    pub uptime: u64,
+}
+
+impl KernelFacts {
+    /// Reads `key=value` lines; keys that are not known do not matter.
+    fn parse(text: &str) -> Option<Self> {
+        let value =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        let number = |key: &str| value(key)?.trim().parse().ok();
+        Some(Self {
+            pid: value("pid")?.trim().parse().ok()?,
+            memory: number("memory")?,
+            dropped: number("dropped")?,
+            uptime: number("uptime")?,
+        })
+    }
+}
+
 struct Ask {
     command: Command,
     reply: oneshot::Sender<Result<Vec<u8>, PapaError>>,
@@ -136,6 +164,15 @@ impl KernelClient {
         self.ask(Command::ExitIfIdle).await.map(drop)
     }
 
+    /// What the kernel tells of itself; none when it is the original, which has no `info`, or is away.
+    pub async fn facts(&self) -> Option<KernelFacts> {
+        if self.form == Form::Classic {
+            return None;
+        }
+        let text = self.ask(Command::Info).await.ok()?;
+        KernelFacts::parse(&String::from_utf8_lossy(&text))
+    }
+
     /// Opens a connection that follows one process.
     ///
     /// # Errors
@@ -186,5 +223,18 @@ async fn run(
         };
         // The asker may have given up.
         let _ = reply.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_of_a_kernel_are_read_from_its_lines() {
+        let text = "version=1\npid=7\nuptime=3\nmemory=4096\nclient_memory=1\ndropped=9\n";
+        let facts = KernelFacts { pid: 7, memory: 4096, dropped: 9, uptime: 3 };
+        assert_eq!(KernelFacts::parse(text), Some(facts));
+        assert_eq!(KernelFacts::parse("pid=7"), None);
     }
 }

@@ -1,20 +1,15 @@
 //! Reaching the kernel: connect, or start one when none answers.
 //!
-//! The program is looked for beside our own executable, then on PATH; failing that we run ourselves in its
-//! role, so a lone `circusd` file is enough.
+//! Which program that is, `role` knows; a lone `circusd` file is enough.
 
 use super::client::{KernelClient, PapaError};
 use super::endpoint::PapaEndpoint;
-use std::ffi::OsString;
+use crate::role::Role;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::process::Command;
 use tracing::{info, warn};
-
-/// The hidden first argument that makes circusd run as the papa kernel.
-pub const AS_KERNEL: &str = "papa-kernel";
 
 /// No kernel can be reached.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +74,7 @@ pub async fn reach(endpoint: &PapaEndpoint) -> Result<KernelClient, StartError> 
 /// Starts a kernel. The program comes back when the kernel listens or has failed, so there is nothing to
 /// wait for afterwards.
 async fn start(endpoint: &PapaEndpoint) -> Result<(), StartError> {
-    let (program, role) = find();
+    let (program, role) = Role::PapaKernel.command();
     if std::env::var_os("INVOCATION_ID").is_some() {
         warn!(
             "the papa kernel is being started inside this systemd unit, so stopping the unit will end \
@@ -103,23 +98,4 @@ async fn start(endpoint: &PapaEndpoint) -> Result<(), StartError> {
         return Err(StartError::Failed { program, endpoint: endpoint.to_string(), reason });
     }
     Ok(())
-}
-
-/// The kernel's program, and the arguments that put it into its role.
-fn find() -> (PathBuf, Vec<OsString>) {
-    const NAME: &str = "papa-kernel";
-    let own = std::env::current_exe().ok();
-    let beside = own.as_deref().and_then(Path::parent).map(|folder| folder.join(NAME));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|folder| folder.join(NAME));
-    if let Some(program) = beside.into_iter().chain(on_path).find(|file| is_program(file)) {
-        return (program, Vec::new());
-    }
-    // /proc/self/exe works even when the file has been replaced by an upgrade.
-    let own = own.filter(|file| file.exists()).unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-    (own, vec![AS_KERNEL.into()])
-}
-
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

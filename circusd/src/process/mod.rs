@@ -4,6 +4,6 @@ pub mod companion;
 pub mod direct;
 pub mod end;
 pub mod hosted;
-pub mod info;
 pub mod printed;
 pub mod sampler;
+pub mod tree;

@@ -1,20 +1,53 @@
-//! The task that reads /proc for `stats` and `dstats`, on the blocking pool, one request at a time.
+//! The task that reads /proc for `stats` and `dstats`, on the blocking pool, so that nobody waits for it but
+//! who asked.
+//!
+//! It owns one sample of all processes. A request is answered from it for as long as it is recent, so that
+//! many clients cost as much as one and do not spoil each other's CPU figures; a request may insist on a
+//! fresh one.
 
-use super::info::Processes;
-use serde_json::{Map, Value};
+use circusctl::stats::info::{Figure, Info};
+use circusctl::stats::process_table::ProcessTable;
+use serde_json::{Map, Value, json};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task;
+
+/// What stands in place of a process that is gone.
+pub const GONE: &str = "No such process (stopped?)";
 
 /// Requests that may wait.
 const QUEUE: usize = 64;
 
-/// The info object of each process, in the order asked for; none where it is gone.
-pub type Reading = Vec<Option<Map<String, Value>>>;
+/// A sample is recent for so long.
+const RECENT: Duration = Duration::from_secs(1);
 
-struct Ask {
-    pids: Vec<i32>,
-    with_children: bool,
-    reply: oneshot::Sender<Reading>,
+/// A process to be told about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Subject {
+    /// Its pid.
+    pub pid: i32,
+    /// Its slot.
+    pub wid: u32,
+    /// When it was spawned, in seconds since the epoch.
+    pub started: f64,
+}
+
+/// How recent the figures have to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// The last sample will do, if it is not older than a second.
+    Recent,
+    /// Of this moment.
+    Now,
+}
+
+enum Ask {
+    Groups {
+        groups: Vec<Vec<Subject>>,
+        freshness: Freshness,
+        reply: oneshot::Sender<Vec<Map<String, Value>>>,
+    },
+    Own(oneshot::Sender<Option<Value>>),
 }
 
 /// A handle on the task; clones share it.
@@ -31,33 +64,153 @@ impl Sampler {
         Self { asks }
     }
 
-    /// Reads these processes now.
-    pub async fn read(&self, pids: Vec<i32>, with_children: bool) -> Reading {
-        let count = pids.len();
+    /// The info objects of groups of processes by pid, with slot, spawn time and direct children.
+    pub async fn groups(
+        &self,
+        groups: Vec<Vec<Subject>>,
+        freshness: Freshness,
+    ) -> Vec<Map<String, Value>> {
+        let count = groups.len();
         let (reply, answer) = oneshot::channel();
-        if self.asks.send(Ask { pids, with_children, reply }).await.is_err() {
-            return vec![None; count];
+        if self.asks.send(Ask::Groups { groups, freshness, reply }).await.is_err() {
+            return vec![Map::new(); count];
         }
-        answer.await.unwrap_or_else(|_| vec![None; count])
+        answer.await.unwrap_or_else(|_| vec![Map::new(); count])
+    }
+
+    /// The info object of circusd itself, without children.
+    pub async fn own(&self) -> Option<Value> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask::Own(reply)).await.ok()?;
+        answer.await.ok()?
     }
 }
 
 async fn run(mut inbox: mpsc::Receiver<Ask>) {
-    let mut processes = Processes::default();
+    // The first sample, so that the first request already has CPU figures.
+    let first = task::spawn_blocking(|| {
+        let mut table = ProcessTable::default();
+        table.scan();
+        table
+    });
+    let mut table = first.await.unwrap_or_default();
     while let Some(ask) = inbox.recv().await {
         let work = task::spawn_blocking(move || {
-            let reading: Reading =
-                ask.pids.iter().map(|pid| processes.info(*pid, ask.with_children)).collect();
-            processes.forget_gone();
-            (processes, reading)
+            answer(&mut table, ask);
+            table
         });
-        match work.await {
-            Ok((back, reading)) => {
-                processes = back;
-                // The asker may have given up.
-                let _ = ask.reply.send(reading);
-            }
-            Err(_) => processes = Processes::default(),
+        table = work.await.unwrap_or_default();
+    }
+}
+
+/// Runs on the blocking pool. Everything that grows with the number of processes happens here.
+fn answer(table: &mut ProcessTable, ask: Ask) {
+    match ask {
+        Ask::Groups { groups, freshness, reply } => {
+            refresh(table, freshness, &groups);
+            let infos = groups.iter().map(|group| tell(table, group)).collect();
+            // The asker may have given up.
+            let _ = reply.send(infos);
         }
+        Ask::Own(reply) => {
+            refresh(table, Freshness::Recent, &[]);
+            let own = i32::try_from(std::process::id()).ok();
+            let info = own.and_then(|pid| table.info(pid, 0));
+            let _ = reply.send(info.and_then(|info| serde_json::to_value(info).ok()));
+        }
+    }
+}
+
+/// Takes a new sample if that is asked for, if the last one is old, or if a process is younger than it.
+fn refresh(table: &mut ProcessTable, freshness: Freshness, groups: &[Vec<Subject>]) {
+    let recent = table.taken().is_some_and(|taken| taken.elapsed() < RECENT);
+    let complete = || groups.iter().flatten().all(|subject| table.has(subject.pid));
+    if freshness == Freshness::Now || !recent || !complete() {
+        table.scan();
+    }
+}
+
+fn tell(table: &mut ProcessTable, group: &[Subject]) -> Map<String, Value> {
+    let mut infos = Map::new();
+    for subject in group {
+        let told = match table.info(subject.pid, 1) {
+            Some(info) => described(subject, info),
+            None => json!(GONE),
+        };
+        infos.insert(subject.pid.to_string(), told);
+    }
+    infos
+}
+
+/// The info object; `age` counts from the spawn.
+fn described(subject: &Subject, mut info: Info) -> Value {
+    let now = crate::event_bus::epoch_seconds();
+    info.age = Figure::Known((now - subject.started).max(0.0));
+    // An object of texts and numbers can always be made.
+    let mut told = serde_json::to_value(info).unwrap_or_default();
+    if let Value::Object(keys) = &mut told {
+        keys.insert("started".into(), json!(subject.started));
+        keys.insert("wid".into(), json!(subject.wid));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own() -> Subject {
+        Subject { pid: i32::try_from(std::process::id()).unwrap(), wid: 3, started: 5.0 }
+    }
+
+    #[tokio::test]
+    async fn a_process_has_every_key_and_one_that_is_gone_a_sentence() {
+        let sampler = Sampler::start();
+        let gone = Subject { pid: i32::MAX, ..own() };
+        let groups = vec![vec![own(), gone], Vec::new()];
+        let read = sampler.groups(groups, Freshness::Recent).await;
+        let [first, second] = read.as_slice() else { panic!("two groups") };
+        let info = first[&own().pid.to_string()].as_object().unwrap();
+        let keys: Vec<&str> = info.keys().map(String::as_str).collect();
+        let expected = [
+            "mem_info1",
+            "mem_info2",
+            "cpu",
+            "mem",
+            "ctime",
+            "pid",
+            "username",
+            "nice",
+            "create_time",
+            "age",
+            "cmdline",
+            "children",
+            "started",
+            "wid",
+        ];
+        assert_eq!(keys, expected);
+        assert_eq!((&info["wid"], &info["started"]), (&json!(3), &json!(5.0)));
+        assert_eq!(first[&i32::MAX.to_string()], json!(GONE));
+        assert!(second.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_is_younger_than_the_sample_is_told_all_the_same() {
+        let sampler = Sampler::start();
+        sampler.groups(vec![vec![own()]], Freshness::Recent).await;
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let groups = vec![vec![Subject { pid, ..own() }]];
+        let read = sampler.groups(groups, Freshness::Recent).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(read[0][&pid.to_string()]["pid"], json!(pid));
+    }
+
+    #[tokio::test]
+    async fn circusd_itself_is_told_without_children() {
+        let info = Sampler::start().own().await.unwrap();
+        assert_eq!(info["pid"], json!(std::process::id()));
+        assert_eq!(info["children"], json!([]));
     }
 }

@@ -4,7 +4,7 @@
 //! again, so a pid that has been given to a stranger in between is never hit.
 
 use super::handle::{SignalError, SignalScope};
-use crate::process::info;
+use crate::process::tree;
 use nix::errno::Errno;
 use papa_kernel::child::PidFd;
 use protocol::signal::Signal;
@@ -58,15 +58,15 @@ pub fn send(
     for (pid, pidfd) in chosen {
         found = true;
         if let Some(child) = scope.child {
-            if !info::children_of(*pid).contains(&child) {
+            if !tree::children_of(*pid).contains(&child) {
                 return Err(SignalError::NoProcess(child));
             }
             to_descendants(*pid, &[child], signal)?;
         } else if scope.children {
-            to_descendants(*pid, &info::children_of(*pid), signal)?;
+            to_descendants(*pid, &tree::children_of(*pid), signal)?;
         } else {
             // Collected before the parent gets the signal, because they lose their parent with it.
-            let below = if scope.recursive { info::descendants_of(*pid) } else { Vec::new() };
+            let below = if scope.recursive { tree::descendants_of(*pid) } else { Vec::new() };
             send_to_tree(*pid, pidfd, &below, signal)?;
         }
     }
@@ -87,7 +87,7 @@ fn open(pid: i32, below: &[i32]) -> Vec<(i32, PidFd)> {
     }
     let opened: Vec<(i32, PidFd)> =
         below.iter().filter_map(|child| Some((*child, PidFd::open(*child).ok()?))).collect();
-    let still = info::descendants_of(pid);
+    let still = tree::descendants_of(pid);
     opened.into_iter().filter(|(child, _)| still.contains(child)).collect()
 }
 

@@ -193,6 +193,8 @@ pub enum Command {
         target: StatsTarget,
         /// Let the `extended_stats` hook work on the figures; not for [`StatsTarget::All`].
         extended: bool,
+        /// Measure now instead of answering from the last sample.
+        fresh: bool,
     },
     /// CPU and memory of circusd.
     DStats,
@@ -262,9 +264,11 @@ impl Command {
             },
             "ipython" => Self::Ipython,
             "signal" => properties.signal()?,
-            "stats" => {
-                Self::Stats { target: properties.stats()?, extended: properties.flag("extended") }
-            }
+            "stats" => Self::Stats {
+                target: properties.stats()?,
+                extended: properties.flag("extended"),
+                fresh: properties.flag("fresh"),
+            },
             "dstats" => Self::DStats,
             "quit" => Self::Quit { waiting: properties.waiting() },
             "listsockets" => Self::ListSockets,

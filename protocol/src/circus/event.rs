@@ -48,6 +48,11 @@ pub enum EventKind {
     },
 }
 
+/// A watcher's name as it stands in topics.
+pub fn topic_name(watcher: &str) -> String {
+    watcher.to_lowercase().replace(' ', "_")
+}
+
 /// One event of one watcher.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -62,7 +67,7 @@ pub struct Event {
 impl Event {
     /// The topic: the name in lower case with blanks as underscores, as measured on circus 0.17.2.
     pub fn topic(&self) -> String {
-        let name = self.watcher.to_lowercase().replace(' ', "_");
+        let name = topic_name(&self.watcher);
         let kind = match self.kind {
             EventKind::Start => "start",
             EventKind::Stop => "stop",

@@ -1,6 +1,7 @@
 //! Replies: `{"status": "ok", "time", ..., "id"}` or `{"status": "error", "reason", "tb", "time", "errno", "id"}`.
 
 use super::errno::Errno;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 /// A refusal, before it is addressed to a client.
@@ -40,26 +41,43 @@ pub type Outcome = Result<Map<String, Value>, Failure>;
 
 /// Prints the reply to the request with this id. `time` is the epoch time in seconds.
 pub fn to_bytes(id: &Value, time: f64, outcome: &Outcome) -> Vec<u8> {
-    let object = match outcome {
-        Ok(keys) => {
-            // The keys of the command come last and may replace `status`, as `status NAME` does.
-            let mut object = Map::new();
-            object.insert("status".into(), json!("ok"));
-            object.insert("time".into(), json!(time));
-            object.extend(keys.iter().map(|(key, value)| (key.clone(), value.clone())));
-            object.insert("id".into(), id.clone());
-            Value::Object(object)
-        }
-        Err(failure) => json!({
+    let printed = match outcome {
+        Ok(keys) => serde_json::to_vec(&Reply { id, time, keys }),
+        Err(failure) => serde_json::to_vec(&json!({
             "status": "error",
             "reason": failure.reason,
             "tb": null,
             "time": time,
             "errno": u8::from(failure.errno),
             "id": id,
-        }),
+        })),
     };
-    object.to_string().into_bytes()
+    // Printing into memory fails only for maps whose keys are no texts, and there are none.
+    printed.unwrap_or_default()
+}
+
+/// A reply that is no refusal, printed without a copy: that of `stats` can be large.
+struct Reply<'a> {
+    id: &'a Value,
+    time: f64,
+    keys: &'a Map<String, Value>,
+}
+
+impl Serialize for Reply<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        // The keys of the command may replace these, as `status NAME` does with `status`.
+        let (status, time) = (json!("ok"), json!(self.time));
+        for (key, value) in [("status", &status), ("time", &time)] {
+            object.serialize_entry(key, self.keys.get(key).unwrap_or(value))?;
+        }
+        let rest = self.keys.iter().filter(|(key, _)| !["status", "time", "id"].contains(&&***key));
+        for (key, value) in rest {
+            object.serialize_entry(key, value)?;
+        }
+        object.serialize_entry("id", self.id)?;
+        object.end()
+    }
 }
 
 /// A reply as a client reads it, with all its keys in the order they came.

@@ -13,6 +13,7 @@ mod quickstart;
 mod recovery;
 mod reload_config;
 mod respawn;
+mod stats;
 mod streams;
 
 #[test]

@@ -202,6 +202,7 @@ const CIRCUS_SAMPLES: &[(&str, &str)] = &[
     ("pubsub_endpoint", "tcp://127.0.0.1:1"),
     ("multicast_endpoint", "udp://237.219.251.97:1"),
     ("stats_endpoint", "tcp://127.0.0.1:1"),
+    ("stats_interval", "2"),
     ("statsd", "true"),
     ("umask", "077"),
     ("warmup_delay", "1"),

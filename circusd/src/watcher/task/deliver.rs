@@ -8,7 +8,7 @@ use super::Task;
 use crate::hook::call::HookCall;
 use crate::hook::outcome::Outcome;
 use crate::hook::point::HookPoint;
-use crate::process::info;
+use crate::process::tree;
 use papa_kernel::child::PidFd;
 use protocol::circus::event::EventKind;
 use protocol::signal::Signal;
@@ -38,13 +38,13 @@ impl Task {
     pub(super) fn ask_to_end(&self, wid: Wid, signal: Signal) {
         let Some((pid, pidfd)) = self.target(wid) else { return };
         // The children are looked up before their parent can be gone.
-        let below = if self.config.stop_children { info::children_of(pid) } else { Vec::new() };
+        let below = if self.config.stop_children { tree::children_of(pid) } else { Vec::new() };
         self.signal_all(pid, &pidfd, &below, signal);
     }
 
     pub(super) fn kill_tree(&self, wid: Wid) {
         let Some((pid, pidfd)) = self.target(wid) else { return };
-        self.signal_all(pid, &pidfd, &info::descendants_of(pid), Signal::KILL);
+        self.signal_all(pid, &pidfd, &tree::descendants_of(pid), Signal::KILL);
     }
 
     /// Signals a process and those below it, with a `kill` event for each of the latter.

@@ -1,4 +1,4 @@
-//! The daemon's own log: `2026-11-23 19:38:44 circus[PID] [LEVEL] text`, as existing log readers expect it.
+//! The log of circusd and of the programs it runs: `2026-11-23 19:38:44 circus[PID] [LEVEL] text`, as existing log readers expect it.
 //!
 //! `-` and `stdout` mean stderr, as in the original; anything else is a file that is appended to.
 

@@ -1,0 +1,83 @@
+//! Binding a ZeroMQ socket to an endpoint that, if it is a file, belongs to its user alone.
+//!
+//! Used by circusd for its own endpoints and by circusd-stats.
+
+use rustix::fs::Mode;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+/// An endpoint could not be opened; the text says why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BindError(String);
+
+impl From<zmq::Error> for BindError {
+    fn from(error: zmq::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Binds the socket. The file of an `ipc://` endpoint gets mode 0600.
+///
+/// Changes the umask of the process for a moment, so it is for the time before other threads make files.
+///
+/// # Errors
+/// [`BindError`], also when somebody listens at an `ipc://` endpoint: ZeroMQ would replace the file.
+pub fn bind(socket: &zmq::Socket, endpoint: &str) -> Result<(), BindError> {
+    const IN_USE: &str = "the address is in use; is another one running?";
+    let file = endpoint.strip_prefix("ipc://").filter(|path| !path.starts_with('@'));
+    if file.is_some_and(|path| UnixStream::connect(path).is_ok()) {
+        return Err(BindError(IN_USE.to_owned()));
+    }
+    // The file is private from its first moment, so that no other user can connect before a chmod.
+    let _umask = file.map(|_| PrivateUmask::new());
+    socket.bind(endpoint).map_err(|error| {
+        BindError(match error {
+            zmq::Error::EADDRINUSE => IN_USE.to_owned(),
+            zmq::Error::EINVAL | zmq::Error::EPROTONOSUPPORT => {
+                "not an endpoint; use tcp://HOST:PORT or ipc:///PATH".to_owned()
+            }
+            other => other.to_string(),
+        })
+    })?;
+    if let Some(path) = file {
+        let private = Permissions::from_mode(0o600);
+        fs::set_permissions(path, private).map_err(|error| BindError(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Umask 0177 while it lives.
+struct PrivateUmask(Mode);
+
+impl PrivateUmask {
+    fn new() -> Self {
+        Self(rustix::process::umask(Mode::from_raw_mode(0o177)))
+    }
+}
+
+impl Drop for PrivateUmask {
+    fn drop(&mut self) {
+        rustix::process::umask(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_private_and_is_not_taken_from_who_listens_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stats");
+        let endpoint = format!("ipc://{}", path.display());
+        let context = zmq::Context::new();
+        let first = context.socket(zmq::PUB).unwrap();
+        bind(&first, &endpoint).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let second = context.socket(zmq::PUB).unwrap();
+        assert!(bind(&second, &endpoint).unwrap_err().to_string().contains("in use"));
+        assert!(bind(&second, "nonsense").unwrap_err().to_string().contains("not an endpoint"));
+    }
+}

@@ -1,0 +1,367 @@
+//! All processes of the machine as /proc shows them, taken in one pass, and the pass before for CPU figures.
+//!
+//! One pass reads one file per process and finds the children of all of them; asking process by process
+//! would take four files for each. What changes rarely, the name of the program and the user, is read only
+//! for those that are asked about, and again every tenth pass.
+//! Used by circusd-stats and by circusd for `stats`. Blocks while it reads; knows nothing of watchers.
+
+use super::info::{Figure, Info, as_float, cpu_time, human, round};
+use procfs::FromRead;
+use procfs::process::Stat;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Descendants that are told about one process at most, so that one that forks without end cannot fill our
+/// memory.
+const MOST_DESCENDANTS: usize = 256;
+
+/// CPU is measured over at least so long; less is noise, because the kernel counts in steps of 10 ms.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(90);
+
+/// After so many passes the name and the user of a process are read again.
+const REFRESH: u64 = 10;
+
+/// `/proc/PID/stat` is shorter: 52 numbers of at most 20 digits and a name of at most 64 bytes.
+const LONGEST_STAT: usize = 2048;
+
+/// What one pass has seen of a process.
+struct Seen {
+    pass: u64,
+    parent: i32,
+    start: u64,
+    ticks: u64,
+    collected: u64,
+    /// CPU ticks at the end of the last window.
+    counted: u64,
+    /// Percent of one core in that window.
+    cpu: f64,
+    rss: u64,
+    vsize: u64,
+    nice: i64,
+    zombie: bool,
+    comm: String,
+    children: Vec<i32>,
+    identity: Option<Identity>,
+}
+
+/// What is read only when somebody asks.
+struct Identity {
+    pass: u64,
+    comm: String,
+    program: String,
+    user: String,
+}
+
+/// The machine's own figures, which do not change.
+struct Machine {
+    ticks_per_second: f64,
+    page: u64,
+    boot: f64,
+    memory: Option<f64>,
+}
+
+/// The processes of the machine at one moment.
+pub struct ProcessTable {
+    machine: Machine,
+    processes: HashMap<i32, Seen>,
+    users: HashMap<u32, String>,
+    pass: u64,
+    taken: Option<Instant>,
+    /// The end of the last window over which CPU was measured.
+    window: Option<Instant>,
+}
+
+impl Default for ProcessTable {
+    fn default() -> Self {
+        let memory =
+            procfs::Current::current().ok().map(|memory: procfs::Meminfo| memory.mem_total);
+        let machine = Machine {
+            ticks_per_second: as_float(procfs::ticks_per_second().max(1)),
+            page: procfs::page_size(),
+            boot: as_float(procfs::boot_time_secs().unwrap_or(0)),
+            memory: memory.filter(|total| *total > 0).map(as_float),
+        };
+        Self {
+            machine,
+            processes: HashMap::new(),
+            users: HashMap::new(),
+            pass: 0,
+            taken: None,
+            window: None,
+        }
+    }
+}
+
+impl ProcessTable {
+    /// When the last pass was.
+    pub fn taken(&self) -> Option<Instant> {
+        self.taken
+    }
+
+    /// Reads all processes. CPU figures are for the time since the pass before, unless that was just now.
+    pub fn scan(&mut self) {
+        let now = Instant::now();
+        let elapsed = self.window.map(|begin| now.duration_since(begin));
+        let window = elapsed.filter(|elapsed| *elapsed >= SHORTEST_WINDOW);
+        if window.is_some() || self.window.is_none() {
+            self.window = Some(now);
+        }
+        self.taken = Some(now);
+        self.pass += 1;
+        let mut path = String::new();
+        let mut buffer = [0; LONGEST_STAT];
+        for pid in pids() {
+            if let Some(stat) = read_stat(pid, &mut path, &mut buffer) {
+                self.saw(pid, stat, window);
+            }
+        }
+        let pass = self.pass;
+        self.processes.retain(|_, seen| seen.pass == pass);
+        self.find_children();
+    }
+
+    /// When a process was made, in clock ticks since the machine started; with the pid this names it for
+    /// good. None when it has gone.
+    pub fn start(&self, pid: i32) -> Option<u64> {
+        self.living(pid).map(|seen| seen.start)
+    }
+
+    /// The last pass has seen a process of this number, dead or alive.
+    pub fn has(&self, pid: i32) -> bool {
+        self.processes.contains_key(&pid)
+    }
+
+    /// What the last pass has seen of a process and its children, with `depth` generations of them. None
+    /// when it had gone.
+    pub fn info(&mut self, pid: i32, depth: usize) -> Option<Info> {
+        let mut left = MOST_DESCENDANTS;
+        self.info_within(pid, depth, &mut left)
+    }
+
+    fn info_within(&mut self, pid: i32, depth: usize, left: &mut usize) -> Option<Info> {
+        self.identify(pid)?;
+        let children = match depth {
+            0 => Vec::new(),
+            _ => self.living(pid)?.children.clone(),
+        };
+        let mut told = Vec::with_capacity(children.len().min(*left));
+        for child in children {
+            if *left == 0 {
+                break;
+            }
+            *left -= 1;
+            told.extend(self.info_within(child, depth - 1, left));
+        }
+        self.described(pid, told)
+    }
+
+    fn described(&self, pid: i32, children: Vec<Info>) -> Option<Info> {
+        let (seen, machine) = (self.living(pid)?, &self.machine);
+        let identity = seen.identity.as_ref()?;
+        let share = |total: f64| Figure::Known(round(as_float(seen.rss) / total * 100.0, 3));
+        let created = machine.boot + as_float(seen.start) / machine.ticks_per_second;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64());
+        let seconds = as_float(seen.ticks + seen.collected) / machine.ticks_per_second;
+        Some(Info {
+            mem_info1: human(seen.rss),
+            mem_info2: human(seen.vsize),
+            cpu: Figure::Known(seen.cpu),
+            mem: machine.memory.map_or(Figure::Unknown, share),
+            ctime: cpu_time((seconds * 100.0) as u64),
+            pid,
+            username: identity.user.clone(),
+            nice: seen.nice,
+            create_time: created,
+            age: Figure::Known((now - created).max(0.0)),
+            cmdline: identity.program.clone(),
+            children,
+        })
+    }
+
+    fn living(&self, pid: i32) -> Option<&Seen> {
+        self.processes.get(&pid).filter(|seen| !seen.zombie)
+    }
+
+    /// Takes in what was read of a process; `window` is the time over which CPU is measured, if it is.
+    fn saw(&mut self, pid: i32, stat: Stat, window: Option<Duration>) {
+        let ticks = stat.utime + stat.stime;
+        let last = self.processes.remove(&pid).filter(|last| last.start == stat.starttime);
+        let (counted, cpu) = match (&last, window) {
+            (Some(last), Some(window)) => {
+                let used = as_float(ticks.saturating_sub(last.counted));
+                let seconds = used / self.machine.ticks_per_second;
+                (ticks, round(seconds / window.as_secs_f64() * 100.0, 1))
+            }
+            (Some(last), None) => (last.counted, last.cpu),
+            (None, _) => (ticks, 0.0),
+        };
+        let seen = Seen {
+            pass: self.pass,
+            parent: stat.ppid,
+            start: stat.starttime,
+            ticks,
+            collected: u64::try_from(stat.cutime + stat.cstime).unwrap_or(0),
+            counted,
+            cpu,
+            rss: stat.rss.saturating_mul(self.machine.page),
+            vsize: stat.vsize,
+            nice: stat.nice,
+            zombie: matches!(stat.state, 'Z' | 'X'),
+            comm: stat.comm,
+            children: Vec::new(),
+            identity: last.and_then(|last| last.identity),
+        };
+        self.processes.insert(pid, seen);
+    }
+
+    fn find_children(&mut self) {
+        let mut pairs: Vec<(i32, i32)> =
+            self.processes.iter().map(|(pid, seen)| (seen.parent, *pid)).collect();
+        pairs.sort_unstable();
+        for (parent, child) in pairs {
+            if let Some(parent) = self.processes.get_mut(&parent) {
+                parent.children.push(child);
+            }
+        }
+    }
+
+    /// Sees to it that name and user of a process are known and not old.
+    fn identify(&mut self, pid: i32) -> Option<()> {
+        let pass = self.pass;
+        let seen = self.living(pid)?;
+        let fresh = |known: &Identity| known.comm == seen.comm && known.pass + REFRESH > pass;
+        if seen.identity.as_ref().is_some_and(fresh) {
+            return Some(());
+        }
+        let comm = seen.comm.clone();
+        let user = real_user(pid).map_or_else(|| "N/A".to_owned(), |uid| self.user(uid));
+        let identity = Identity { pass, comm, program: program(pid), user };
+        self.processes.get_mut(&pid)?.identity = Some(identity);
+        Some(())
+    }
+
+    fn user(&mut self, uid: u32) -> String {
+        self.users.entry(uid).or_insert_with(|| user_name(uid)).clone()
+    }
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+fn read_stat(pid: i32, path: &mut String, buffer: &mut [u8]) -> Option<Stat> {
+    use std::fmt::Write as _;
+    path.clear();
+    write!(path, "/proc/{pid}/stat").ok()?;
+    // The kernel gives such a file whole to the first read that has room for it.
+    let length = File::open(&*path).ok()?.read(buffer).ok()?;
+    Stat::from_read(buffer.get(..length)?).ok()
+}
+
+/// The base name of the first word of argv[0].
+fn program(pid: i32) -> String {
+    let argv = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let first = argv.split(|byte| *byte == 0).next().unwrap_or_default();
+    let first = String::from_utf8_lossy(first);
+    let word = first.split_whitespace().next().unwrap_or_default();
+    let base = word.rsplit('/').next().unwrap_or_default();
+    if base.is_empty() { "N/A".to_owned() } else { base.to_owned() }
+}
+
+/// The real user of a process. The owner of its directory in /proc will not do: that is root for one that
+/// may not be traced.
+fn real_user(pid: i32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// The name of a user, or its number.
+fn user_name(uid: u32) -> String {
+    let found = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    found.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    fn own_pid() -> i32 {
+        i32::try_from(std::process::id()).unwrap()
+    }
+
+    #[test]
+    fn a_process_is_told_with_its_children_and_theirs_as_deep_as_asked() {
+        let mut child = Command::new("sh")
+            .args(["-c", "sleep 100 & read line; kill $!"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let mut table = ProcessTable::default();
+        // The shell has its child a moment after its start.
+        let grandchildren = |table: &mut ProcessTable| {
+            table.scan();
+            table.info(pid, 2).map_or(0, |info| info.children.len())
+        };
+        while grandchildren(&mut table) == 0 {}
+        let own = table.info(own_pid(), 2).unwrap();
+        let shell = own.children.iter().find(|info| info.pid == pid).unwrap();
+        assert_eq!(shell.cmdline, "sh");
+        assert_eq!(shell.children.len(), 1);
+        assert_eq!(
+            table
+                .info(own_pid(), 1)
+                .unwrap()
+                .children
+                .iter()
+                .find(|info| info.pid == pid)
+                .unwrap()
+                .children,
+            []
+        );
+        assert_eq!(table.info(pid, 0).unwrap().children, []);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        table.scan();
+        assert_eq!(table.info(pid, 1), None, "it has gone");
+        assert_eq!(table.start(pid), None);
+    }
+
+    #[test]
+    fn cpu_is_that_of_the_time_between_two_passes() {
+        let mut table = ProcessTable::default();
+        table.scan();
+        assert_eq!(table.info(own_pid(), 0).unwrap().cpu, Figure::Known(0.0));
+        let begin = table.processes[&own_pid()].ticks;
+        // Burn until the kernel has counted ten ticks, however long that takes here.
+        let started = Instant::now();
+        let busy = || {
+            let mut buffer = [0; LONGEST_STAT];
+            let stat = read_stat(own_pid(), &mut String::new(), &mut buffer).unwrap();
+            stat.utime + stat.stime < begin + 10 || started.elapsed() < SHORTEST_WINDOW
+        };
+        while busy() {}
+        table.scan();
+        let cpu = table.info(own_pid(), 0).unwrap().cpu.known().unwrap();
+        assert!(cpu > 0.0, "{cpu}");
+        table.scan();
+        let again = table.info(own_pid(), 0).unwrap().cpu.known().unwrap();
+        assert!(again > 0.0, "another pass right after does not spoil the figure: {again}");
+    }
+
+    #[test]
+    fn our_own_user_and_program_are_known() {
+        let mut table = ProcessTable::default();
+        table.scan();
+        let info = table.info(own_pid(), 0).unwrap();
+        assert_ne!(info.username, "N/A");
+        assert_ne!(info.cmdline, "N/A");
+        assert!(info.mem.known().is_some_and(|mem| mem > 0.0));
+        assert!(info.age.known().is_some_and(|age| age < 1e6));
+    }
+}

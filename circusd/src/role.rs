@@ -1,0 +1,67 @@
+//! The other programs that circusd can be, so that one file is enough.
+//!
+//! Each is a program of its own as well. Who needs one asks [`Role::command`] for what to run; `cli` asks
+//! [`Role::of`] before it looks at anything else. Runs nothing itself.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// A program that circusd stands in for when it is not installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The kernel that holds sockets and hosted processes.
+    PapaKernel,
+    /// The publisher of statistics.
+    CircusdStats,
+}
+
+impl Role {
+    const ALL: [Self; 2] = [Self::PapaKernel, Self::CircusdStats];
+
+    /// The name of the program, and the hidden first argument that makes circusd run as it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PapaKernel => "papa-kernel",
+            Self::CircusdStats => "circusd-stats",
+        }
+    }
+
+    /// The role that a first argument asks for.
+    pub fn of(argument: &OsStr) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| argument == role.name())
+    }
+
+    /// The program to run, and the arguments that put it into its role: the one beside our own file, else
+    /// the first on PATH, else ourselves.
+    pub fn command(self) -> (PathBuf, Vec<OsString>) {
+        let own = std::env::current_exe().ok();
+        let beside = own.as_deref().and_then(Path::parent).map(|folder| folder.join(self.name()));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let on_path = std::env::split_paths(&path).map(|folder| folder.join(self.name()));
+        if let Some(program) = beside.into_iter().chain(on_path).find(|file| is_program(file)) {
+            return (program, Vec::new());
+        }
+        // /proc/self/exe works even when the file has been replaced by an upgrade.
+        let own =
+            own.filter(|file| file.exists()).unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        (own, vec![self.name().into()])
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_role_is_found_by_its_name_and_nothing_else_is_one() {
+        for role in Role::ALL {
+            assert_eq!(Role::of(OsStr::new(role.name())), Some(role));
+        }
+        assert_eq!(Role::of(OsStr::new("circus.ini")), None);
+    }
+}
