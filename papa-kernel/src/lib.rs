@@ -2,8 +2,8 @@
 //!
 //! One process, one thread, one epoll: managed sockets, hosted processes with their unread
 //! output, and named values. It starts processes and reports their end; it never stops, signals,
-//! restarts or judges them. [`child`] and [`socket`] are used by circusd as well, and [`run`] is
-//! the whole program.
+//! restarts or judges them. [`child`], [`socket`] and [`peer`] are used by circusd as well, and
+//! [`run`] is the whole program.
 
 mod access;
 mod budget;
@@ -21,7 +21,7 @@ mod leftover;
 mod listener;
 mod origin;
 mod output;
-mod peer;
+pub mod peer;
 mod poller;
 mod process_table;
 mod rehearsal;

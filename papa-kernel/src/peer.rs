@@ -2,11 +2,12 @@
 //! written.
 //!
 //! A unix socket tells by itself. On TCP the client's socket is looked up in the system's table of
-//! connections, which neither leaves the machine nor blocks. Judges nobody.
+//! connections, which neither leaves the machine nor blocks. Judges nobody. circusd asks, too: whoever
+//! has taken the kernel's port must not get what is meant for the kernel.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrIn,
@@ -44,7 +45,15 @@ pub(crate) fn of_unix(client: &OwnedFd) -> io::Result<Peer> {
 /// A client that has already closed its end has no owner any more and cannot be told from root,
 /// so it is an error: it must not get its commands carried out by closing quickly.
 pub(crate) fn of_tcp(client: &OwnedFd) -> io::Result<Peer> {
-    their_end(client).map(|end| Peer { uid: end.uid, groups: None })
+    owner_of_tcp(client).map(|uid| Peer { uid, groups: None })
+}
+
+/// The user number of the owner of the other end of a connection over 127.0.0.1.
+///
+/// # Errors
+/// When it does not come from this machine, or the other end was closed.
+pub fn owner_of_tcp(socket: impl AsFd) -> io::Result<u32> {
+    their_end(socket.as_fd().as_raw_fd()).map(|end| end.uid)
 }
 
 /// Whether the program at the other end has read everything that was written. One that has gone
@@ -53,7 +62,7 @@ pub(crate) fn has_read_all(client: &OwnedFd) -> bool {
     match sys::unsent_bytes(client.as_fd()) {
         Ok(0) => match getpeername::<SockaddrStorage>(client.as_raw_fd()) {
             Ok(address) if address.as_sockaddr_in().is_some() => {
-                their_end(client).map_or(true, |end| end.unread == 0)
+                their_end(client.as_raw_fd()).map_or(true, |end| end.unread == 0)
             }
             _ => true,
         },
@@ -62,9 +71,9 @@ pub(crate) fn has_read_all(client: &OwnedFd) -> bool {
     }
 }
 
-fn their_end(client: &OwnedFd) -> io::Result<TheirEnd> {
-    let theirs = v4(getpeername(client.as_raw_fd())?);
-    let ours = v4(getsockname(client.as_raw_fd())?);
+fn their_end(socket: RawFd) -> io::Result<TheirEnd> {
+    let theirs = v4(getpeername(socket)?);
+    let ours = v4(getsockname(socket)?);
     if !theirs.ip().is_loopback() || !ours.ip().is_loopback() {
         return Err(io::Error::other("the connection does not come from this machine"));
     }
@@ -76,7 +85,7 @@ fn their_end(client: &OwnedFd) -> io::Result<TheirEnd> {
         }
     };
     // Our end has lived all the time, so what was found is its other end and no later namesake.
-    getpeername::<SockaddrIn>(client.as_raw_fd())?;
+    getpeername::<SockaddrIn>(socket)?;
     Ok(end)
 }
 

@@ -23,6 +23,12 @@ pub enum PapaError {
     /// Somebody else listens there.
     #[error("what answers there is not a papa kernel")]
     NotPapa,
+    /// It could do what it likes with what it is told, and its processes could not be signalled.
+    #[error(
+        "what listens there belongs to user {0}, not to us or root; stop it or set papa_endpoint to a place \
+         of your own"
+    )]
+    Stranger(u32),
     /// The kernel's own words.
     #[error("papa says: {0}")]
     Refused(String),
@@ -49,7 +55,7 @@ pub enum PapaError {
 impl PapaError {
     /// Trying again later may help.
     pub fn is_transient(&self) -> bool {
-        !matches!(self, Self::Refused(_) | Self::NotPapa)
+        !matches!(self, Self::Refused(_) | Self::NotPapa | Self::Stranger(_))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::client::PapaError;
 use super::endpoint::PapaEndpoint;
+use papa_kernel::peer::owner_of_tcp;
 use protocol::papa::{Command, Form, Reply, ReplyDecoder};
 use std::io;
 use std::pin::Pin;
@@ -95,7 +96,7 @@ impl Connection {
         let decoder = ReplyDecoder::new(Form::Classic, MAX_REPLY);
         let mut connection = Self { stream, form: Form::Classic, decoder };
         match connection.reply().await? {
-            Reply::Text(text) if text.starts_with(b"Papa is home") => {}
+            Reply::Text(text) if text.starts_with(b"Papa is home") => connection.check_owner()?,
             Reply::Text(_) => return Err(PapaError::NotPapa),
             Reply::Error(reason) => return Err(PapaError::Refused(reason)),
         }
@@ -105,6 +106,17 @@ impl Connection {
         };
         connection.use_form(form);
         Ok(connection)
+    }
+
+    /// Any user can take a port that no kernel listens on yet. Asked for after the greeting, because
+    /// only then the other end has an owner.
+    fn check_owner(&self) -> Result<(), PapaError> {
+        let owner = match &self.stream {
+            Stream::Tcp(stream) => owner_of_tcp(stream)?,
+            Stream::Unix(stream) => stream.peer_cred()?.uid(),
+        };
+        let own = nix::unistd::geteuid().as_raw();
+        if owner == own || owner == 0 { Ok(()) } else { Err(PapaError::Stranger(owner)) }
     }
 
     /// How this kernel wants its requests.

@@ -1,8 +1,11 @@
 //! circusd and its kernel: who starts it, and what happens without it.
 
 use circus_e2e::process::{self, Handle};
-use circus_e2e::program::{circusd, fixture};
+use circus_e2e::program::{self, circusd, fixture};
+use circus_e2e::python::say_skipped;
 use circus_e2e::{Daemon, PATIENCE, TestEnv};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// A circusd with endpoints of its own that shares the kernel of the test.
@@ -63,4 +66,32 @@ fn the_end_of_a_worker_is_seen_without_the_kernel() {
         assert!(process.wait(PATIENCE), "it ends");
     }
     circusd.wait_for_status("worker", "stopped");
+}
+
+#[test]
+fn a_kernel_of_another_user_is_not_trusted() {
+    let env = TestEnv::new().kernel_on_a_port();
+    if env.has_no_kernel() {
+        return;
+    }
+    if std::fs::metadata(env.directory()).expect("it is there").uid() != 0 {
+        return say_skipped("a kernel of another user: only root can start one");
+    }
+    const STRANGER: u32 = 65534;
+    // That user may enter neither our directory nor that of the build.
+    let place = tempfile::tempdir().expect("a directory");
+    std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let program = place.path().join("papa-kernel");
+    std::fs::copy(program::built("papa-kernel"), &program).expect("copied");
+    let port = env.kernel_port().expect("it was asked for").to_string();
+    let mut kernel = Command::new(program);
+    kernel.args(["--daemonize", "-p", &port]).env(process::MARK, env.id()).current_dir("/");
+    assert!(kernel.uid(STRANGER).gid(STRANGER).status().expect("it runs").success());
+
+    env.write_ini("[watcher:sleeper]\ncmd = sleep 1000\nuse_papa = True\n");
+    let output = env.command().output().expect("circusd runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("belongs to user 65534"), "{text}");
+    assert_eq!(env.kernel().command("list processes"), "");
 }
