@@ -39,7 +39,8 @@ fn states(session: &Session) -> Option<Vec<(String, String)>> {
 /// Hints for a refusal with this reason.
 pub fn on_refusal(session: &Session, properties: &Map<String, Value>, reason: &str) -> Vec<String> {
     let name = properties.get("name").and_then(Value::as_str).unwrap_or_default();
-    if reason == format!("program {name} not found") {
+    let unknown = reason.strip_prefix("program ").and_then(|rest| rest.strip_suffix(" not found"));
+    if let Some(name) = unknown {
         let states = states(session).unwrap_or_default();
         let nearest = suggest::nearest(name, states.iter().map(|(name, _)| name.as_str()));
         return nearest

@@ -3,7 +3,7 @@
 //! One tree serves the command line, the lines of the shell, completion and the man page.
 
 use crate::command::Command;
-use crate::run::Output;
+use crate::outcome::Output;
 use crate::session::Place;
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;

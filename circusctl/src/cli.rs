@@ -5,7 +5,8 @@ use crate::colour::Colour;
 use crate::command::{Command, CommandKind};
 use crate::completion;
 use crate::generate;
-use crate::run::{self, Ending};
+use crate::outcome::{self, Ending};
+use crate::run;
 use crate::session::Session;
 use crate::shell;
 use crate::ui;
@@ -25,7 +26,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Err(error) if !error.use_stderr() => {
             // The terminal's width and colours are clap's business.
             let text = error.render();
-            run::print(&match Colour::of_stdout() {
+            outcome::print(&match Colour::of_stdout() {
                 Colour::On => text.ansi().to_string(),
                 Colour::Off => text.to_string(),
             })

@@ -109,6 +109,16 @@ impl Client {
         Ok(Self { endpoint, timeout, socket, monitor })
     }
 
+    /// Whom this speaks to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Waits so long for answers from now on.
+    pub fn wait_for(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// Sends one command and waits for its reply, at most for the timeout.
     ///
     /// # Errors

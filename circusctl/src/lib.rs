@@ -3,7 +3,7 @@
 //! Layout, lowest first: [`ui`], [`colour`], [`report`], [`clock`], [`suggest`] and [`python_text`] know
 //! only text; [`endpoint`], [`config_file`] and [`ssh`] find circusd, and [`session`] puts them together;
 //! [`client`] and [`subscriber`] speak to it; [`command`] holds one type per command with its arguments,
-//! its message and the text of its answer; [`run`] carries one out, with [`advice`] when it fails;
+//! its message and the text of its answer; [`run`] carries one out ([`follow`] those that go on), with [`advice`] when it fails;
 //! [`completion`], [`generate`] and [`shell`] are made from the same tree of [`arguments`]; [`cli`] is the
 //! program.
 #![forbid(unsafe_code)]
@@ -18,10 +18,12 @@ pub mod command;
 pub mod completion;
 pub mod config_file;
 pub mod endpoint;
+pub mod follow;
 pub mod generate;
 pub mod interrupt;
 #[cfg(feature = "logging")]
 pub mod logging;
+pub mod outcome;
 #[cfg(feature = "stats")]
 pub mod private_endpoint;
 pub mod python_text;

@@ -5,45 +5,20 @@ use crate::client::{self, CallError};
 use crate::colour::Colour;
 use crate::command::{Call, Command, CommandKind, Listen};
 use crate::endpoint::Service;
+use crate::follow;
+use crate::outcome::{Ending, Output, print, print_json};
 use crate::python_text;
-use crate::report::{CommandError, Kind};
+use crate::report::CommandError;
 use crate::session::Session;
 use crate::subscriber::Subscriber;
-use crate::ui;
-use serde_json::Value;
-use std::io;
-
-/// How results are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Output {
-    /// The reply itself instead of a text.
-    pub json: bool,
-    /// With `json`: one key per line, sorted.
-    pub prettify: bool,
-}
-
-/// How a run ends when it does not simply succeed.
-#[derive(Debug)]
-pub enum Ending {
-    /// Nobody reads our output any more.
-    ReaderGone,
-    /// The failure has been shown already; only the exit code is missing.
-    Told(Kind),
-    /// The command failed.
-    Failed(CommandError),
-}
-
-impl<E: Into<CommandError>> From<E> for Ending {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
-}
 
 /// The services of circusd that a command needs, the one that `--endpoint` names first.
 pub fn services(command: &Command) -> &'static [Service] {
     match command.kind() {
         CommandKind::Listen(_) => &[Service::Events],
-        CommandKind::Call(..) => &[Service::Controller],
+        CommandKind::Call(..) | CommandKind::Tail(_) | CommandKind::Events(_) => {
+            &[Service::Controller]
+        }
         CommandKind::Discover(_) | CommandKind::Generate(_) => &[],
     }
 }
@@ -56,6 +31,8 @@ pub fn run(session: &Session, output: Output, command: &Command) -> Result<(), E
     match command.kind() {
         CommandKind::Call(name, call) => run_call(session, output, name, call),
         CommandKind::Listen(listen) => run_listen(session, output, listen),
+        CommandKind::Tail(tail) => follow::tail(session, output, tail),
+        CommandKind::Events(events) => follow::events(session, output, events),
         CommandKind::Discover(discover) => {
             let found = discover.run()?;
             match output.json {
@@ -111,29 +88,4 @@ fn run_listen(session: &Session, output: Output, listen: &Listen) -> Result<(), 
             false => print(&Listen::render(&event))?,
         }
     }
-}
-
-/// Writes a value as `--json` and `--prettify` want it.
-///
-/// # Errors
-/// As [`print`].
-pub fn print_json(output: Output, value: &Value) -> Result<(), Ending> {
-    let text = match output.prettify {
-        true => python_text::pretty_json(value),
-        false => python_text::json(value),
-    };
-    print(&(text + "\n"))
-}
-
-/// Writes to standard output.
-///
-/// # Errors
-/// Nobody reads it, or it cannot be written.
-pub fn print(text: &str) -> Result<(), Ending> {
-    ui::out(text).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Ending::ReaderGone,
-        _ => Ending::Failed(
-            CommandError::local("could not write to standard output").cause(error.to_string()),
-        ),
-    })
 }

@@ -62,14 +62,14 @@ async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), 
     let wire = Wire::bind(&circus.endpoint, &circus.pubsub_endpoint, owner)?;
     let outbox = Outbox::new()?;
     let bus = EventBus::new(outbox.clone());
-    let stack = build::build(config, Arc::new(environment), bus).await?;
+    let stack = build::build(config, Arc::new(environment), bus.clone()).await?;
     let sockets = stack.roster.sockets.clone();
     info!("sockets started");
 
     let (arbiter, ended) = arbiter::task::start(stack);
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let thread = wire.serve(outbox.clone(), requests)?;
-    let dispatcher = Dispatcher::new(arbiter.clone(), Sampler::start());
+    let dispatcher = Dispatcher::new(arbiter.clone(), Sampler::start(), bus);
     let stop = CancellationToken::new();
     let controller = tokio::spawn(serve(dispatcher, outbox.clone(), inbox, stop.clone()));
     if let Err(error) = discovery::start(&multicast, &endpoint) {

@@ -1,27 +1,62 @@
-//! Publishing events without ever waiting.
+//! Publishing events without ever waiting, and remembering the latest.
 //!
 //! The bus hands events to the wire thread. When subscribers are slower than the daemon for so long that
-//! the queue is full, events are dropped and counted; nothing here blocks its caller.
+//! the queue is full, events are dropped and counted; nothing here blocks its caller. The latest events stay
+//! here for whoever comes too late to have subscribed.
 
 use crate::controller::outbox::Outbox;
 use protocol::circus::event::{Event, EventKind};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+
+/// Events that are remembered.
+const REMEMBERED: usize = 256;
 
 /// Seconds since the epoch, as events and replies carry them.
 pub fn epoch_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
+/// An event that is remembered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Numbered {
+    /// Grows with every event.
+    pub sequence: u64,
+    /// Such as `watcher.web.spawn`.
+    pub topic: String,
+    /// The object that was published.
+    pub payload: Value,
+}
+
+struct Memory {
+    next: u64,
+    events: VecDeque<Numbered>,
+}
+
+struct Shared {
+    outbox: Outbox,
+    memory: Mutex<Memory>,
+    fresh: Notify,
+}
+
 /// A handle for publishing; clones share the queue.
 #[derive(Clone)]
 pub struct EventBus {
-    outbox: Outbox,
+    shared: Arc<Shared>,
 }
 
 impl EventBus {
     /// A bus that publishes through this outbox.
     pub fn new(outbox: Outbox) -> Self {
-        Self { outbox }
+        // A reader that goes on with the numbers of an earlier circusd must not wait for this one to
+        // reach them; microseconds since the epoch are always ahead of one number for each event.
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let next = u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX / 2);
+        let memory = Mutex::new(Memory { next, events: VecDeque::new() });
+        Self { shared: Arc::new(Shared { outbox, memory, fresh: Notify::new() }) }
     }
 
     /// Publishes what happened to `watcher` just now.
@@ -32,6 +67,71 @@ impl EventBus {
     /// Publishes what happened to `watcher` at `time`, in seconds since the epoch.
     pub fn publish_at(&self, watcher: &str, kind: EventKind, time: f64) {
         let event = Event { watcher: watcher.to_owned(), kind, time };
-        self.outbox.publish(event.topic(), event.payload().to_string().into_bytes());
+        let (topic, payload) = (event.topic(), event.payload());
+        self.shared.outbox.publish(topic.clone(), payload.to_string().into_bytes());
+        self.with(|memory| {
+            memory.events.push_back(Numbered { sequence: memory.next, topic, payload });
+            memory.next += 1;
+            if memory.events.len() > REMEMBERED {
+                memory.events.pop_front();
+            }
+        });
+        self.shared.fresh.notify_waiters();
+    }
+
+    /// The remembered events from number `after` on (all, without it), and the number of the next one.
+    pub fn since(&self, after: Option<u64>) -> (Vec<Numbered>, u64) {
+        self.with(|memory| {
+            let wanted = |event: &&Numbered| after.is_none_or(|after| event.sequence >= after);
+            (memory.events.iter().filter(wanted).cloned().collect(), memory.next)
+        })
+    }
+
+    /// Waits until there is an event from number `after` on.
+    pub async fn beyond(&self, after: u64) {
+        loop {
+            // Made before looking, so that nothing slips through between the two.
+            let fresh = self.shared.fresh.notified();
+            if self.with(|memory| memory.next > after && !memory.events.is_empty()) {
+                return;
+            }
+            fresh.await;
+        }
+    }
+
+    fn with<T>(&self, action: impl FnOnce(&mut Memory) -> T) -> T {
+        // Never held while anything is waited for.
+        action(&mut self.shared.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_latest_events_are_remembered_and_can_be_waited_for() {
+        let bus = EventBus::new(Outbox::new().unwrap());
+        let (none, start) = bus.since(None);
+        assert_eq!(none, []);
+        for _ in 0..REMEMBERED + 10 {
+            bus.publish("web", EventKind::Start);
+        }
+        let (all, next) = bus.since(None);
+        assert_eq!((all.len(), next), (REMEMBERED, start + REMEMBERED as u64 + 10));
+        bus.beyond(next - 1).await;
+        let waiting = tokio::spawn({
+            let bus = bus.clone();
+            async move { bus.beyond(next).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        bus.publish("web", EventKind::Stop);
+        waiting.await.unwrap();
+        let (fresh, _) = bus.since(Some(next));
+        assert_eq!(
+            fresh.iter().map(|event| &event.topic[..]).collect::<Vec<_>>(),
+            ["watcher.web.stop"]
+        );
     }
 }

@@ -74,6 +74,8 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["session", "subscriber"],
             &["command", "usage"],
             &["advice"],
+            &["outcome"],
+            &["follow"],
             &["run"],
             &["arguments"],
             &["completion", "generate"],

@@ -6,6 +6,7 @@
 mod admin;
 mod call;
 mod discover;
+mod events;
 mod generate;
 mod inspect;
 mod lifecycle;
@@ -15,13 +16,16 @@ mod option_value;
 mod scale;
 mod signal;
 mod stats;
+mod tail;
 mod tree;
 mod why;
 
 pub use call::Call;
 pub use discover::Discover;
+pub use events::Events;
 pub use generate::{Generate, What};
 pub use listen::Listen;
 pub use option_value::OPTION_KEYS;
+pub use tail::{OutputLine, Tail};
 pub use tree::{Command, CommandKind};
 pub use why::Why;

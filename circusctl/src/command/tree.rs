@@ -2,7 +2,8 @@
 
 use super::call::Call;
 use super::{
-    admin, discover, generate, inspect, lifecycle, listen, option, scale, signal, stats, why,
+    admin, discover, events, generate, inspect, lifecycle, listen, option, scale, signal, stats,
+    tail, why,
 };
 
 /// What circusctl can be asked to do.
@@ -16,6 +17,8 @@ pub enum Command {
     Discover(discover::Discover),
     /// Show the resources that circusd itself uses
     Dstats(stats::DaemonStats),
+    /// Show what has happened lately, as sentences
+    Events(events::Events),
     /// Write man pages or shell completions into a directory
     #[command(hide = true)]
     Generate(generate::Generate),
@@ -61,6 +64,8 @@ pub enum Command {
     Status(inspect::Status),
     /// Stop all watchers, or those that match a name
     Stop(lifecycle::Lifecycle),
+    /// Show what processes have printed lately, with -f also what they print from now on
+    Tail(tail::Tail),
     /// Show what a watcher is doing and waits for, and how its processes ended
     Why(why::Why),
 }
@@ -71,6 +76,10 @@ pub enum CommandKind<'a> {
     Call(&'static str, &'a dyn Call),
     /// A subscription.
     Listen(&'a listen::Listen),
+    /// Output, and more of it as it comes.
+    Tail(&'a tail::Tail),
+    /// Events, and more of them as they come.
+    Events(&'a events::Events),
     /// A question to the network.
     Discover(&'a discover::Discover),
     /// Nothing to do with a circusd.
@@ -85,6 +94,7 @@ impl Command {
             Self::Decr(args) => CommandKind::Call("decr", args),
             Self::Discover(args) => CommandKind::Discover(args),
             Self::Dstats(args) => CommandKind::Call("dstats", args),
+            Self::Events(args) => CommandKind::Events(args),
             Self::Generate(args) => CommandKind::Generate(args),
             Self::Get(args) => CommandKind::Call("get", args),
             Self::Globaloptions(args) => CommandKind::Call("globaloptions", args),
@@ -107,6 +117,7 @@ impl Command {
             Self::Stats(args) => CommandKind::Call("stats", args),
             Self::Status(args) => CommandKind::Call("status", args),
             Self::Stop(args) => CommandKind::Call("stop", args),
+            Self::Tail(args) => CommandKind::Tail(args),
             Self::Why(args) => CommandKind::Call("why", args),
         }
     }

@@ -140,6 +140,7 @@ impl Facts<'_> {
                 let wait = clock::span(self.part("next_try", "in").unwrap_or(0.0));
                 all.push(format!("next try for wid {wid} in {wait}"));
             }
+            "hook" => all.push(format!("the hook {} runs", self.text("hook"))),
             "exits" | "" => {}
             other => all.push(format!("waits for {other}")),
         }

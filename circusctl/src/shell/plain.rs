@@ -2,12 +2,12 @@
 //! same, as scripts of the original expect.
 
 use super::prompt::{Next, PROMPT};
-use crate::run::{self, Ending};
+use crate::outcome::{self, Ending};
 use std::io::{self, BufRead};
 
 /// Asks for the next line.
 pub(super) fn next() -> Result<Next, Ending> {
-    run::print(PROMPT)?;
+    outcome::print(PROMPT)?;
     let mut line = Vec::new();
     match io::stdin().lock().read_until(b'\n', &mut line) {
         Ok(0) => Ok(Next::End),

@@ -7,7 +7,8 @@ use crate::colour::Colour;
 use crate::command::{Command, CommandKind};
 use crate::endpoint::Service;
 use crate::interrupt;
-use crate::run::{self, Ending};
+use crate::outcome::{self, Ending};
+use crate::run;
 use crate::session::Session;
 use crate::ui;
 use crate::usage;
@@ -64,7 +65,7 @@ impl Input {
 pub fn run(global: &Global) -> Result<(), Ending> {
     let session = Arc::new(Session::open(global.place(), &[Service::Controller])?);
     let shell = Shell { session, global: global.clone() };
-    run::print(&format!("circusctl {}\n", env!("CARGO_PKG_VERSION")))?;
+    outcome::print(&format!("circusctl {}\n", env!("CARGO_PKG_VERSION")))?;
     shell.execute(&["status".to_owned()])?;
     if io::stdin().is_terminal() {
         interrupt::note();
@@ -78,7 +79,7 @@ pub fn run(global: &Global) -> Result<(), Ending> {
                 interrupt::take();
                 continue;
             }
-            Next::End => return run::print("\n"),
+            Next::End => return outcome::print("\n"),
         };
         let mut line = line::read(&text, arguments::is_command);
         if line == Line::Empty {
@@ -89,10 +90,10 @@ pub fn run(global: &Global) -> Result<(), Ending> {
         }
         match line {
             Line::Empty => {}
-            Line::Leave => return run::print("\n"),
-            Line::Help(None) => run::print(&help::overview())?,
-            Line::Help(Some(topic)) => run::print(&help::topic(&topic))?,
-            Line::Unknown(text) => run::print(&format!("*** Unknown syntax: {text}\n"))?,
+            Line::Leave => return outcome::print("\n"),
+            Line::Help(None) => outcome::print(&help::overview())?,
+            Line::Help(Some(topic)) => outcome::print(&help::topic(&topic))?,
+            Line::Unknown(text) => outcome::print(&format!("*** Unknown syntax: {text}\n"))?,
             Line::Unbalanced => ui::err("error: a quote is not closed\n"),
             Line::Command(words) => shell.execute(&words)?,
         }
@@ -130,7 +131,9 @@ impl Shell {
         let words = ["circusctl"].into_iter().chain(words.iter().map(String::as_str));
         let line = match arguments::parse(words.map(OsString::from)) {
             Ok(line) => line,
-            Err(error) if !error.use_stderr() => return run::print(&error.render().to_string()),
+            Err(error) if !error.use_stderr() => {
+                return outcome::print(&error.render().to_string());
+            }
             Err(error) => return Err(usage::refusal(&error).into()),
         };
         let Some(command) = line.command else { return Ok(()) };
@@ -149,6 +152,9 @@ impl Shell {
 
     /// Whether the shell's own way to circusd is the one that a command needs.
     fn serves(&self, command: &Command) -> bool {
-        matches!(command.kind(), CommandKind::Call(..))
+        matches!(
+            command.kind(),
+            CommandKind::Call(..) | CommandKind::Tail(_) | CommandKind::Events(_)
+        )
     }
 }

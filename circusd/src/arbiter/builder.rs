@@ -61,6 +61,7 @@ impl WatcherBuilder {
         let outputs = Outputs {
             stdout: writer(&config, "stdout", &config.stdout_stream)?,
             stderr: writer(&config, "stderr", &config.stderr_stream)?,
+            recorder: None,
         };
         let kernel = match (&self.kernel, config.use_papa) {
             (Some(kernel), true) => Some(kernel.clone()),

@@ -1,7 +1,8 @@
 //! From a request to an outcome: one arm per command.
 
-use super::{configure, operate, report};
+use super::{configure, observe, operate, report};
 use crate::arbiter::handle::ArbiterHandle;
+use crate::event_bus::EventBus;
 use crate::process::sampler::{Freshness, Sampler};
 use crate::watcher::handle::{KillOrder, Operation, WatcherGone};
 use protocol::circus::command::Command;
@@ -15,12 +16,13 @@ use std::time::Duration;
 pub struct Dispatcher {
     arbiter: ArbiterHandle,
     sampler: Sampler,
+    bus: EventBus,
 }
 
 impl Dispatcher {
     /// A dispatcher for this arbiter.
-    pub fn new(arbiter: ArbiterHandle, sampler: Sampler) -> Self {
-        Self { arbiter, sampler }
+    pub fn new(arbiter: ArbiterHandle, sampler: Sampler, bus: EventBus) -> Self {
+        Self { arbiter, sampler, bus }
     }
 
     /// Carries out one request and returns its reply.
@@ -35,6 +37,9 @@ impl Dispatcher {
             Command::Options(name) => report::options(&roster, &name).await,
             Command::Get { name, keys } => report::get(&roster, &name, &keys).await,
             Command::GlobalOptions(option) => report::globaloptions(&roster, option.as_deref()),
+            Command::Why(name) => observe::why(&roster, &name).await,
+            Command::Tail { targets, wait } => observe::tail(&roster, targets, wait).await,
+            Command::Events(follow) => Ok(observe::events(&self.bus, follow).await),
             Command::ListSockets => Ok(report::listsockets(&roster)),
             Command::Stats { target, extended, fresh } => {
                 let freshness = if fresh { Freshness::Now } else { Freshness::Recent };

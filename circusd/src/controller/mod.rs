@@ -4,6 +4,7 @@ pub mod configure;
 pub mod discovery;
 pub mod dispatch;
 pub mod matching;
+pub mod observe;
 pub mod operate;
 pub mod outbox;
 pub mod report;

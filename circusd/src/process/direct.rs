@@ -4,6 +4,7 @@
 //! keeps a pipe open does not delay it: after the end the pipes are read until they are empty.
 
 use crate::stream::batch::Chunk;
+use crate::stream::recent::Recorder;
 use crate::stream::writer::Writer;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use papa_kernel::child::{Exit, PidFd, Spawned};
@@ -36,6 +37,8 @@ pub struct Outputs {
     pub stdout: Option<Writer>,
     /// The stderr stream.
     pub stderr: Option<Writer>,
+    /// Notes what was printed lately.
+    pub recorder: Option<Recorder>,
 }
 
 /// A child of circusd.
@@ -68,12 +71,14 @@ impl AsRawFd for Watched {
 /// Follows a child until it has ended and its output is dealt with.
 pub async fn supervise(child: Child, outputs: Outputs) -> Option<Exit> {
     let (ended, seen) = watch::channel(false);
+    let Outputs { stdout, stderr, recorder } = outputs;
     let pumps: Vec<JoinHandle<()>> =
-        [(child.stdout, outputs.stdout, "stdout"), (child.stderr, outputs.stderr, "stderr")]
+        [(child.stdout, stdout, "stdout"), (child.stderr, stderr, "stderr")]
             .into_iter()
             .filter_map(|(pipe, writer, name)| Some((pipe?, writer?, name)))
             .map(|(pipe, writer, name)| {
-                tokio::spawn(pump(child.pid, name, pipe, writer, seen.clone()))
+                let drain = Drain { pid: child.pid, name, writer, recorder: recorder.clone() };
+                tokio::spawn(pump(drain, pipe, seen.clone()))
             })
             .collect();
     let (pid, pidfd) = (child.pid, Arc::clone(&child.pidfd));
@@ -127,13 +132,16 @@ fn reap(pidfd: &PidFd, pid: i32) -> Option<Exit> {
     }
 }
 
-async fn pump(
+/// Where the bytes of one pipe go.
+struct Drain {
     pid: i32,
     name: &'static str,
-    pipe: OwnedFd,
     writer: Writer,
-    mut ended: watch::Receiver<bool>,
-) {
+    recorder: Option<Recorder>,
+}
+
+async fn pump(drain: Drain, pipe: OwnedFd, mut ended: watch::Receiver<bool>) {
+    let Drain { pid, name, ref writer, .. } = drain;
     let mut pipe = match pipe::Receiver::from_owned_fd(pipe) {
         Ok(pipe) => pipe,
         Err(error) => {
@@ -155,13 +163,13 @@ async fn pump(
             _ = ended.changed() => over = true,
         }
         // Readiness may be a false alarm, so an empty pipe is no end.
-        if forward(pid, name, &mut pipe, &mut buffer, &writer).await == Piece::End {
+        if forward(&drain, &mut pipe, &mut buffer).await == Piece::End {
             over = true;
         }
     }
     // What the process left in the pipe, and no more: somebody else may go on writing to it.
     for _ in 0..LAST_READS {
-        if forward(pid, name, &mut pipe, &mut buffer, &writer).await != Piece::Moved {
+        if forward(&drain, &mut pipe, &mut buffer).await != Piece::Moved {
             break;
         }
     }
@@ -179,18 +187,16 @@ enum Piece {
 }
 
 /// Moves one piece from the pipe to the stream.
-async fn forward(
-    pid: i32,
-    name: &str,
-    pipe: &mut pipe::Receiver,
-    buffer: &mut [u8],
-    writer: &Writer,
-) -> Piece {
+async fn forward(drain: &Drain, pipe: &mut pipe::Receiver, buffer: &mut [u8]) -> Piece {
+    let Drain { pid, name, ref writer, ref recorder } = *drain;
     match pipe.try_read(buffer) {
         Ok(0) => Piece::End,
         Ok(count) => {
             let data = buffer.get(..count).unwrap_or_default().to_vec();
             let time = crate::event_bus::epoch_seconds();
+            if let Some(recorder) = recorder {
+                recorder.note(name == "stderr", time, &data);
+            }
             writer.write(vec![Chunk { pid, time, data, ..Chunk::default() }]).await;
             Piece::Moved
         }

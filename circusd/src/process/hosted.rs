@@ -171,6 +171,9 @@ async fn deliver(pid: i32, block: Block, outputs: &Outputs, detach: &Cancellatio
     let mut chunks = [Vec::new(), Vec::new()];
     let [stdout, stderr] = &mut chunks;
     for piece in block.output {
+        if let Some(recorder) = &outputs.recorder {
+            recorder.note(piece.is_stderr, piece.time, &piece.data);
+        }
         let list = if piece.is_stderr { &mut *stderr } else { &mut *stdout };
         list.push(Chunk { pid, time: piece.time, data: piece.data, ..Chunk::default() });
     }

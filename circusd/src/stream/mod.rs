@@ -7,6 +7,7 @@ pub mod file;
 mod options;
 pub mod prefix;
 pub mod queue;
+pub mod recent;
 pub mod sink;
 pub mod stdout;
 pub mod text;

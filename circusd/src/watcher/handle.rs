@@ -1,9 +1,12 @@
 //! The handle on a watcher: typed requests to its task.
 
+use super::history::History;
 use super::setting::SettingError;
+use super::state::outlook::Outlook;
 use super::vocabulary::{Changes, Status};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
+use crate::stream::recent::RecentOutput;
 use protocol::signal::Signal;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -92,6 +95,21 @@ pub enum Retirement {
     Replaced,
 }
 
+/// Why a watcher is as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// Its state.
+    pub status: Status,
+    /// How many processes it wants when it runs.
+    pub desired: u32,
+    /// It starts with the next connection.
+    pub armed: bool,
+    /// What it is in the middle of.
+    pub outlook: Outlook,
+    /// What happened to its processes.
+    pub history: History,
+}
+
 /// An operation that takes its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
@@ -156,6 +174,8 @@ pub(super) enum Message {
         reply: oneshot::Sender<BTreeMap<i32, Map<String, Value>>>,
     },
     Inspect(oneshot::Sender<Snapshot>),
+    Explain(oneshot::Sender<Explanation>),
+    Output(oneshot::Sender<(RecentOutput, Vec<&'static str>)>),
     Options(oneshot::Sender<Map<String, Value>>),
     CheckDelay(Duration),
     Detach(oneshot::Sender<()>),
@@ -302,6 +322,27 @@ impl WatcherHandle {
     pub async fn inspect(&self) -> Result<Snapshot, WatcherGone> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Inspect(reply)).await?;
+        answer.await.map_err(|_| WatcherGone)
+    }
+
+    /// Why it is as it is.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn explain(&self) -> Result<Explanation, WatcherGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Explain(reply)).await?;
+        answer.await.map_err(|_| WatcherGone)
+    }
+
+    /// What its processes have printed lately, and which streams are not seen because they go where
+    /// circusd's own output goes.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn output(&self) -> Result<(RecentOutput, Vec<&'static str>), WatcherGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Output(reply)).await?;
         answer.await.map_err(|_| WatcherGone)
     }
 

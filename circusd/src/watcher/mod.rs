@@ -2,6 +2,7 @@
 
 pub mod demand;
 pub mod handle;
+pub mod history;
 pub mod launch;
 pub mod options;
 pub mod pacing;

@@ -28,6 +28,7 @@ use std::time::Instant;
 
 mod ending;
 mod hooking;
+pub mod outlook;
 mod renewal;
 mod spawning;
 

@@ -5,6 +5,7 @@
 
 use super::demand::Demand;
 use super::handle::{Identity, Message, Operation, ProcessView, QUEUE, Snapshot, WatcherHandle};
+use super::history::History;
 use super::launch::{LaunchError, Launched, Launcher};
 use super::options;
 use super::state::State;
@@ -17,6 +18,7 @@ use crate::hook::point::HookPoints;
 use crate::hook::runner::HookRunner;
 use crate::process::direct::{DRAIN_LIMIT, Outputs};
 use crate::process::end::End;
+use crate::stream::recent::RecentOutput;
 use papa_kernel::child::PidFd;
 use protocol::circus::event::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +32,7 @@ use tracing::{info, warn};
 
 mod change;
 mod deliver;
+mod explain;
 mod hooking;
 
 use hooking::Hooking;
@@ -80,6 +83,8 @@ struct Task {
     state: State,
     launcher: Arc<Launcher>,
     outputs: Outputs,
+    recent: RecentOutput,
+    history: History,
     bus: EventBus,
     workers: BTreeMap<Wid, Worker>,
     launches: JoinSet<(Wid, Result<Launched, LaunchError>)>,
@@ -116,6 +121,8 @@ pub fn start(parts: Parts) -> WatcherHandle {
         state,
         launcher: Arc::new(parts.launcher),
         outputs: parts.outputs,
+        recent: RecentOutput::default(),
+        history: History::default(),
         bus: parts.bus,
         workers: BTreeMap::new(),
         launches: JoinSet::new(),
@@ -247,6 +254,14 @@ impl Task {
                 let _ = reply.send(self.snapshot());
                 None
             }
+            Message::Explain(reply) => {
+                let _ = reply.send(self.explanation());
+                None
+            }
+            Message::Output(reply) => {
+                let _ = reply.send((self.recent.clone(), self.unseen()));
+                None
+            }
             Message::Options(reply) => {
                 let _ = reply.send(options::of(
                     &self.config,
@@ -336,7 +351,8 @@ impl Task {
         let worker =
             Worker { pid: process.pid(), started: process.started(), pidfd: process.pidfd() };
         self.workers.insert(wid, worker);
-        let (outputs, detach) = (self.outputs.clone(), self.detach.clone());
+        let (mut outputs, detach) = (self.outputs.clone(), self.detach.clone());
+        outputs.recorder = Some(self.recent.recorder(wid, process.pid()));
         self.ends.spawn(async move { (wid, process.supervise(outputs, detach).await) });
     }
 
@@ -349,12 +365,14 @@ impl Task {
             }
             Err(error) => {
                 warn!("error in '{}': {error}", self.identity.name);
+                self.remember_failure(error.to_string());
                 Input::SpawnFailed { wid, transient: error.is_transient() }
             }
         }
     }
 
     fn ended(&mut self, wid: Wid, end: End) -> Option<Input> {
+        self.remember(wid, end);
         // It stays in the table until its hooks know, but gets no signals any more.
         if let Some(worker) = self.workers.get_mut(&wid) {
             worker.pidfd = None;

@@ -4,11 +4,13 @@
 //! internal error of its own, this gives errno 3 and a sentence.
 
 use super::errno::Errno;
+pub use super::follow::{Follow, TailTarget};
 use super::properties::{Properties, invalid};
 use super::request::Request;
 use super::response::Failure;
 use crate::signal::Signal;
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// How a name selects watchers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -216,6 +218,17 @@ pub enum Command {
     },
     /// Endpoints and the like.
     GlobalOptions(Option<String>),
+    /// Why a watcher is as it is.
+    Why(String),
+    /// What processes have printed lately.
+    Tail {
+        /// Of which watchers.
+        targets: Vec<TailTarget>,
+        /// How long to wait if there is nothing.
+        wait: Duration,
+    },
+    /// What has been published lately.
+    Events(Follow),
 }
 
 impl Command {
@@ -274,6 +287,9 @@ impl Command {
             "listsockets" => Self::ListSockets,
             "options" => Self::Options(properties.name()?),
             "get" => Self::Get { name: properties.name()?, keys: properties.keys()? },
+            "why" => Self::Why(properties.name()?),
+            "tail" => Self::Tail { targets: properties.tail_targets()?, wait: properties.wait()? },
+            "events" => Self::Events(properties.follow()?),
             "globaloptions" => Self::GlobalOptions(properties.global_option()?),
             "listen" => return Err(invalid("invalid message. use a pub/sub socket")),
             _ => {

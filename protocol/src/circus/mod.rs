@@ -3,6 +3,7 @@
 pub mod command;
 pub mod errno;
 pub mod event;
+pub mod follow;
 pub mod option;
 mod properties;
 pub mod request;

@@ -8,6 +8,7 @@ mod hooks;
 mod http;
 mod interop;
 mod kernel;
+mod look_for_causes;
 mod output;
 mod quickstart;
 mod recovery;

@@ -84,6 +84,11 @@ impl State {
         }
     }
 
+    /// The hook that runs.
+    pub(super) fn asked_hook(&self) -> Option<&'static str> {
+        self.asked.as_ref().map(|asked| asked.point.as_str())
+    }
+
     /// Goes on until a hook has to be asked or nothing is left to do.
     pub(super) fn advance(&mut self, now: Instant, actions: &mut Vec<Action>) {
         while self.asked.is_none() {

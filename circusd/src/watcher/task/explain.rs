@@ -1,0 +1,58 @@
+//! What is told of a watcher to people who look for a cause. Changes nothing that the machine knows.
+
+use super::super::handle::Explanation;
+use super::super::history::{Exit, FailedStart};
+use super::super::wid::Wid;
+use super::{Task, Worker};
+use crate::event_bus::epoch_seconds;
+use crate::process::end::End;
+use std::time::Instant;
+
+/// Lines of a dead process that are remembered.
+const LAST_LINES: usize = 5;
+
+/// Characters of each of them.
+const WIDTH: usize = 200;
+
+impl Task {
+    pub(super) fn explanation(&self) -> Explanation {
+        Explanation {
+            status: self.state.status(),
+            desired: self.state.desired(),
+            armed: self.armed,
+            outlook: self.state.outlook(Instant::now()),
+            history: self.history.clone(),
+        }
+    }
+
+    /// Streams of direct processes that nobody configured: they inherit circusd's own.
+    pub(super) fn unseen(&self) -> Vec<&'static str> {
+        let config = &self.config;
+        let inherited = |closed: bool, seen: bool| !config.use_papa && !closed && !seen;
+        let mut unseen = Vec::new();
+        if inherited(config.close_child_stdout, self.outputs.stdout.is_some()) {
+            unseen.push("stdout");
+        }
+        if inherited(config.close_child_stderr, self.outputs.stderr.is_some()) {
+            unseen.push("stderr");
+        }
+        unseen
+    }
+
+    /// Remembers the end of a process.
+    pub(super) fn remember(&mut self, wid: Wid, end: End) {
+        let Some(Worker { pid, started, .. }) = self.workers.get(&wid) else { return };
+        let (pid, started) = (*pid, *started);
+        let End::Exited(exit_code) = end else { return };
+        let lines = self.recent.last_lines(wid, pid, LAST_LINES, WIDTH);
+        let time = epoch_seconds();
+        self.history.note(Exit { wid, pid, started, time, exit_code, lines });
+        let workers = &self.workers;
+        self.recent.prune(|wid| workers.contains_key(&wid));
+    }
+
+    /// Remembers a start that failed.
+    pub(super) fn remember_failure(&mut self, reason: String) {
+        self.history.failed_start = Some(FailedStart { time: epoch_seconds(), reason });
+    }
+}
