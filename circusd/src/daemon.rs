@@ -6,6 +6,7 @@ use crate::arbiter::build::{self, BuildError};
 use crate::config::model::Config;
 use crate::controller::discovery;
 use crate::controller::dispatch::Dispatcher;
+use crate::controller::hook_requests;
 use crate::controller::outbox::{Outbox, ToWire};
 use crate::controller::task::serve;
 use crate::controller::wire::{Wire, WireError};
@@ -62,15 +63,17 @@ async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), 
     let wire = Wire::bind(&circus.endpoint, &circus.pubsub_endpoint, owner)?;
     let outbox = Outbox::new()?;
     let bus = EventBus::new(outbox.clone());
-    let stack = build::build(config, Arc::new(environment), bus.clone()).await?;
+    let (to_us, from_hooks) = mpsc::channel(crate::python::request::QUEUE);
+    let stack = build::build(config, Arc::new(environment), bus.clone(), to_us).await?;
     let sockets = stack.roster.sockets.clone();
     info!("sockets started");
 
     let (arbiter, ended) = arbiter::task::start(stack);
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let thread = wire.serve(outbox.clone(), requests)?;
-    let dispatcher = Dispatcher::new(arbiter.clone(), Sampler::start(), bus);
+    let dispatcher = Dispatcher::new(arbiter.clone(), Sampler::start(), bus.clone());
     let stop = CancellationToken::new();
+    tokio::spawn(hook_requests::serve(dispatcher.clone(), bus, from_hooks, stop.clone()));
     let controller = tokio::spawn(serve(dispatcher, outbox.clone(), inbox, stop.clone()));
     if let Err(error) = discovery::start(&multicast, &endpoint) {
         warn!("{error}; going on without discovery");

@@ -6,7 +6,7 @@
 
 use crate::controller::outbox::Outbox;
 use protocol::circus::event::{Event, EventKind};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -67,7 +67,17 @@ impl EventBus {
     /// Publishes what happened to `watcher` at `time`, in seconds since the epoch.
     pub fn publish_at(&self, watcher: &str, kind: EventKind, time: f64) {
         let event = Event { watcher: watcher.to_owned(), kind, time };
-        let (topic, payload) = (event.topic(), event.payload());
+        self.send(event.topic(), event.payload());
+    }
+
+    /// Publishes an event of the user's own, `watcher.NAME.TOPIC`, with this payload.
+    pub fn publish_own(&self, watcher: &str, topic: &str, mut payload: Map<String, Value>) {
+        payload.entry("time").or_insert_with(|| epoch_seconds().into());
+        let name = watcher.to_lowercase().replace(' ', "_");
+        self.send(format!("watcher.{name}.{topic}"), Value::Object(payload));
+    }
+
+    fn send(&self, topic: String, payload: Value) {
         self.shared.outbox.publish(topic.clone(), payload.to_string().into_bytes());
         self.with(|memory| {
             memory.events.push_back(Numbered { sequence: memory.next, topic, payload });

@@ -15,6 +15,7 @@ pub mod hook;
 pub mod papa;
 pub mod pidfile;
 pub mod process;
+pub mod python;
 pub mod role;
 pub mod signals;
 pub mod socket;

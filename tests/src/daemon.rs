@@ -72,6 +72,17 @@ impl Daemon {
         reply
     }
 
+    /// The same, again for as long as another operation, such as the start of all watchers, is under way.
+    pub fn ok_when_idle(&self, command: &str, properties: &Value) -> Value {
+        self.wait_until(&format!("{command} is not refused"), || {
+            let reply = self.call(command, properties.clone());
+            let reason = reply["reason"].as_str().unwrap_or_default();
+            let busy = reason.starts_with("arbiter is already running");
+            assert!(busy || reply["status"] != "error", "{command}: {reply}");
+            (!busy).then_some(reply)
+        })
+    }
+
     /// Sends one frame of any content and gives the frame that comes back.
     pub fn exchange(&self, frame: &[u8]) -> Vec<u8> {
         let socket = self.context.socket(zmq::DEALER).expect("a socket");

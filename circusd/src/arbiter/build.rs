@@ -10,13 +10,15 @@ use super::order;
 use super::recovery::{self, Plan};
 use crate::config::model::Config;
 use crate::event_bus::EventBus;
-use crate::hook::runner::{HookRunner, Surroundings};
+use crate::hook::runner::Surroundings;
 use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
 use crate::papa::start::{StartError, reach};
+use crate::python::request::Requests;
 use crate::socket::{SocketError, SocketTable, Sockets};
 use crate::watcher::handle::WatcherHandle;
 use protocol::papa::ProcessRow;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -57,6 +59,7 @@ pub async fn build(
     config: Config,
     environment: Arc<Vec<(String, String)>>,
     bus: EventBus,
+    requests: Requests,
 ) -> Result<Stack, BuildError> {
     let mut config = config;
     let kernel = kernel_for(&config).await?;
@@ -71,13 +74,25 @@ pub async fn build(
     }
     let (sender, sockets) = Sockets::of(table);
     let check_delay = check_delay(&config);
-    let hooks = HookRunner::new(Arc::new(Surroundings {
+    let circus = &config.circus;
+    let surroundings = Arc::new(Surroundings {
         environment: Arc::clone(&environment),
-        endpoint: config.circus.endpoint.clone(),
-        pubsub_endpoint: config.circus.pubsub_endpoint.clone(),
-    }));
-    let builder =
-        WatcherBuilder { environment, sockets: sockets.clone(), kernel, bus, check_delay, hooks };
+        endpoint: circus.endpoint.clone(),
+        pubsub_endpoint: circus.pubsub_endpoint.clone(),
+        stats_endpoint: circus.stats_endpoint.clone(),
+        check_delay: circus.check_delay,
+        python: circus.python.clone(),
+        folder: folder(&config.path),
+        requests,
+    });
+    let builder = WatcherBuilder {
+        environment,
+        sockets: sockets.clone(),
+        kernel,
+        bus,
+        check_delay,
+        surroundings,
+    };
     let mut watchers: Vec<WatcherHandle> = Vec::new();
     let mut made = Vec::new();
     for (index, watcher) in config.watchers.into_iter().enumerate() {
@@ -155,4 +170,12 @@ fn adoption(config: &Config, hosted: Vec<ProcessRow>) -> Plan {
         .map(|(index, watcher)| (index, watcher.name.as_str()))
         .collect();
     recovery::plan(&watchers, hosted)
+}
+
+/// The directory of the configuration, where modules of hooks may be.
+fn folder(config: &Path) -> String {
+    let folder = config.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    // One that cannot be resolved any more is of no use either.
+    std::path::absolute(folder).unwrap_or_default().display().to_string()
 }

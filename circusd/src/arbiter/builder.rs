@@ -2,7 +2,7 @@
 
 use crate::config::model::WatcherConfig;
 use crate::event_bus::EventBus;
-use crate::hook::runner::HookRunner;
+use crate::hook::runner::{HookRunner, Surroundings};
 use crate::papa::client::KernelClient;
 use crate::process::direct::Outputs;
 use crate::process::hosted::Hosted;
@@ -31,8 +31,8 @@ pub struct WatcherBuilder {
     pub bus: EventBus,
     /// Ceiling of the respawn delay.
     pub check_delay: Duration,
-    /// What runs hooks.
-    pub hooks: HookRunner,
+    /// What hooks are told of the daemon.
+    pub surroundings: Arc<Surroundings>,
 }
 
 /// A watcher cannot be made.
@@ -78,13 +78,14 @@ impl WatcherBuilder {
             sockets: self.sockets.clone(),
             kernel,
         };
+        let hooks = HookRunner::new(Arc::clone(&self.surroundings), &config);
         Ok(task::start(Parts {
             config: Arc::new(config),
             check_delay: self.check_delay,
             launcher,
             outputs,
             bus: self.bus.clone(),
-            hooks: self.hooks.clone(),
+            hooks,
             adopted,
         }))
     }

@@ -34,6 +34,8 @@ const KNOWN: &[&str] = &[
     "loglevel",
     "logoutput",
     "loggerconfig",
+    "python",
+    "allow_remote_python",
     "fqdn_prefix",
 ];
 
@@ -79,6 +81,14 @@ pub(crate) fn read(ini: &Ini, names: &EnvNames, report: &mut Report) -> CircusCo
     config.loglevel = keys.text("loglevel", names);
     config.logoutput = keys.text("logoutput", names);
     config.loggerconfig = keys.text("loggerconfig", names);
+    config.python = keys.text("python", names);
+    config.allow_remote_python = keys.value(
+        error,
+        "allow_remote_python",
+        names,
+        config.allow_remote_python,
+        values::boolean,
+    );
     config.fqdn_prefix = keys.text("fqdn_prefix", names);
     read_stats(&mut keys, names, &mut config);
     warn(&mut keys, &config);

@@ -27,6 +27,8 @@ impl Default for CircusConfig {
             loglevel: None,
             logoutput: None,
             loggerconfig: None,
+            python: None,
+            allow_remote_python: true,
             fqdn_prefix: None,
             papa_endpoint: None,
         }
@@ -74,6 +76,7 @@ impl WatcherConfig {
             autostart: true,
             use_papa: false,
             env: IndexMap::new(),
+            hook_env: None,
             max_age: 0,
             max_age_variance: 30,
             close_child_stdin: true,

@@ -65,6 +65,10 @@ pub struct CircusConfig {
     pub logoutput: Option<String>,
     /// A logger configuration file.
     pub loggerconfig: Option<String>,
+    /// The Python that runs hooks; none means the usual one.
+    pub python: Option<String>,
+    /// Commands may set hooks and stream classes, which run as circusd's user.
+    pub allow_remote_python: bool,
     /// Prefix of the host name.
     pub fqdn_prefix: Option<String>,
     /// Where the papa kernel listens; none means its default, `tcp://127.0.0.1:20202`.
@@ -136,6 +140,8 @@ pub struct WatcherConfig {
     pub use_papa: bool,
     /// The environment as the file gives it, before `copy_env` and `$NAME`.
     pub env: IndexMap<String, String>,
+    /// What a hook made of the whole environment; takes the place of everything else.
+    pub hook_env: Option<IndexMap<String, String>>,
     /// Seconds after which a process is replaced; 0 means never.
     pub max_age: i64,
     /// Up to so many seconds more, drawn per process.

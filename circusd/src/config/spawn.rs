@@ -133,6 +133,9 @@ pub fn variables(
     watcher: &WatcherConfig,
     environment: &[(String, String)],
 ) -> Result<IndexMap<String, String>, SpawnPlanError> {
+    if let Some(env) = &watcher.hook_env {
+        return Ok(env.clone());
+    }
     let process: Variables = environment.iter().cloned().collect();
     let mut variables = env::of_process(&watcher.env, &process, watcher.copy_env);
     if let Some(folder) = watcher.virtualenv.as_deref().filter(|folder| !folder.is_empty()) {

@@ -3,7 +3,7 @@
 //! A setting that is silently without effect can cost somebody a night, so each one that is switched on is
 //! named in the log. The list shrinks as the daemon grows.
 
-use super::model::{Config, HookConfig, WatcherConfig};
+use super::model::{Config, WatcherConfig};
 
 /// One sentence for each setting that has no effect yet.
 pub fn unserved(config: &Config) -> Vec<String> {
@@ -25,12 +25,11 @@ pub fn unserved(config: &Config) -> Vec<String> {
 }
 
 fn of_watcher(watcher: &WatcherConfig) -> impl Iterator<Item = String> {
-    let hooks = watcher.hooks.values().any(HookConfig::is_python).then_some("hooks in Python");
     let stdin = (watcher.stdin_socket.is_some() && watcher.use_papa)
         .then_some("stdin_socket together with use_papa");
     let shell = (watcher.shell && watcher.use_papa).then_some("shell together with use_papa");
     let name = watcher.name.clone();
-    hooks.into_iter().chain(shell).chain(stdin).map(move |key| {
+    shell.into_iter().chain(stdin).map(move |key| {
         format!("[watcher:{name}] {key} is not served by this version and has no effect")
     })
 }

@@ -21,6 +21,7 @@ use tokio::task;
 /// It exists, cannot be made, or the owner of the endpoint does not allow it.
 pub async fn add(arbiter: &ArbiterHandle, roster: &Roster, wanted: AddWatcher) -> Outcome {
     check_owner(roster, &wanted.options)?;
+    check_code(roster, &wanted.options).await?;
     if roster.find(&wanted.name).is_some() {
         return Err(cannot(&AddError::Exists(wanted.name)));
     }
@@ -32,6 +33,12 @@ pub async fn add(arbiter: &ArbiterHandle, roster: &Roster, wanted: AddWatcher) -
         AddError::Busy(busy) => Failure::conflict(busy.0),
         other => cannot(&other),
     })?;
+    if let Err(reason) = watcher.load_hooks().await {
+        let ended = arbiter.remove(watcher, Retirement::Removed).await.map_err(refused)?;
+        // A dropped sender means that the watcher has ended.
+        let _ = ended.await;
+        return Err(Failure::new(Errno::Command, reason));
+    }
     let mut reply = Map::new();
     if wanted.start {
         let started = arbiter.one(watcher, Operation::Start, "watcher_start").await;
@@ -78,6 +85,7 @@ pub async fn set(
     waiting: bool,
 ) -> Outcome {
     let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+    check_code(roster, &options).await?;
     let mut probe = WatcherConfig::new(String::new(), "");
     // Only users and groups are of interest here; the rest is checked where the configuration is.
     for key in ["uid", "gid"] {
@@ -141,15 +149,55 @@ fn cannot(error: &dyn std::error::Error) -> Failure {
     Failure::new(Errno::Command, error.to_string())
 }
 
+/// The user to whom the endpoint belongs, if one is named and the endpoint is a file.
+fn endpoint_owner(roster: &Roster) -> Option<&str> {
+    let circus = &roster.config.circus;
+    circus.endpoint_owner.as_deref().filter(|_| circus.endpoint.starts_with("ipc://"))
+}
+
 /// With `endpoint_owner` a watcher can only be added for that user, given in the same words.
 fn check_owner(roster: &Roster, options: &Map<String, Value>) -> Result<(), Failure> {
-    let circus = &roster.config.circus;
-    let owner = circus.endpoint_owner.as_deref().filter(|_| circus.endpoint.starts_with("ipc://"));
-    match owner {
+    match endpoint_owner(roster) {
         Some(owner) if options.get("uid").and_then(Value::as_str) != Some(owner) => {
             Err(Failure::new(Errno::Message, "uid does not match endpoint_owner"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Hooks and stream classes run as circusd's user. Whoever is not that user cannot bring in any, and
+/// nobody can when the configuration says so.
+async fn check_code(roster: &Roster, options: &Map<String, Value>) -> Result<(), Failure> {
+    if !options.iter().any(|(key, value)| is_code(key, value)) {
+        return Ok(());
+    }
+    if !roster.config.circus.allow_remote_python {
+        let reason = "hooks and stream classes cannot be set: allow_remote_python is off";
+        return Err(Failure::new(Errno::Message, reason));
+    }
+    let Some(owner) = endpoint_owner(roster).map(str::to_owned) else { return Ok(()) };
+    let own = nix::unistd::geteuid();
+    let found = task::spawn_blocking(move || Credentials::resolve(Some(&owner), None))
+        .await
+        .map(Result::ok);
+    let uid = found.ok().flatten().flatten().and_then(|credentials| credentials.uid());
+    if uid == Some(own.as_raw()) {
+        return Ok(());
+    }
+    let reason =
+        "hooks and stream classes run as the user of circusd, so the endpoint_owner cannot set any";
+    Err(Failure::new(Errno::Message, reason))
+}
+
+fn is_code(key: &str, value: &Value) -> bool {
+    let is_dotted = |class: Option<&Value>| {
+        class.and_then(Value::as_str).is_some_and(|class| class.contains('.'))
+    };
+    match key {
+        "hooks.timeout" => false,
+        "stdout_stream" | "stderr_stream" => is_dotted(value.get("class")),
+        "stdout_stream.class" | "stderr_stream.class" => is_dotted(Some(value)),
+        _ => key == "hooks" || key.starts_with("hooks."),
     }
 }
 

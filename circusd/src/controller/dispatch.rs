@@ -9,6 +9,7 @@ use protocol::circus::command::Command;
 use protocol::circus::errno::Errno;
 use protocol::circus::request::Request;
 use protocol::circus::response::{Failure, Outcome};
+use serde_json::Value;
 use std::time::Duration;
 
 /// Carries out commands; clones share what they work on.
@@ -83,6 +84,16 @@ impl Dispatcher {
             Command::Ipython => Ok(report::ipython()),
             Command::Quit { waiting } => operate::quit(&self.arbiter, waiting).await,
         }
+    }
+
+    /// What a watcher looks like to Python hooks.
+    ///
+    /// # Errors
+    /// No such watcher.
+    pub(super) async fn picture(&self, name: &str) -> Result<Value, Failure> {
+        let roster = self.arbiter.roster().await.map_err(gone)?;
+        let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+        watcher.picture().await.map_err(gone)
     }
 }
 

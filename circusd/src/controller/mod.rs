@@ -3,6 +3,7 @@
 pub mod configure;
 pub mod discovery;
 pub mod dispatch;
+pub mod hook_requests;
 pub mod matching;
 pub mod observe;
 pub mod operate;

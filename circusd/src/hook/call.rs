@@ -5,7 +5,7 @@ use protocol::signal::Signal;
 use serde_json::{Map, Value, json};
 
 /// What the original calls the state of a process that has ended by itself (`process_status`).
-const DEAD_OR_ZOMBIE: i32 = 2;
+const UNEXISTING: i32 = 2;
 
 /// One run of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl HookCall {
                 "process_pid": pid,
                 "time": time,
                 "exit_code": exit_code,
-                "process_status": (!asked).then_some(DEAD_OR_ZOMBIE),
+                "process_status": (!asked).then_some(UNEXISTING),
             }),
             Self::ExtendedStats { pid, stats } => json!({"pid": pid, "stats": stats}),
         };

@@ -1,10 +1,13 @@
 //! The points at which hooks run, and sets of them. Pure.
 
-use crate::config::model::WatcherConfig;
+use crate::config::model::{HookConfig, WatcherConfig};
+use std::collections::BTreeMap;
 
 /// A moment in the life of a watcher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookPoint {
+    /// No hook of the user's: before a start everything that is in Python is imported.
+    Load,
     /// Before anything of a start.
     BeforeStart,
     /// All processes are up.
@@ -46,7 +49,7 @@ const ALL: &[(HookPoint, &str)] = &[
 impl HookPoint {
     /// The name in ini files and events.
     pub fn as_str(self) -> &'static str {
-        ALL.iter().find(|(point, _)| *point == self).map_or("", |(_, name)| name)
+        ALL.iter().find(|(point, _)| *point == self).map_or("load", |(_, name)| name)
     }
 
     /// The point of this name.
@@ -89,9 +92,12 @@ impl HookPoints {
     pub fn of(config: &WatcherConfig) -> Self {
         let mut points = Self::default();
         for (name, hook) in &config.hooks {
-            if let Some(point) = HookPoint::parse(name).filter(|_| !hook.is_python()) {
+            if let Some(point) = HookPoint::parse(name) {
                 points.add(point, hook.ignore_failure);
             }
+        }
+        if !in_python(config).is_empty() {
+            points.add(HookPoint::Load, false);
         }
         points
     }
@@ -113,6 +119,15 @@ impl HookPoints {
     pub fn ignores_failure(self, point: HookPoint) -> bool {
         point.ignores_failure() || self.ignoring & point.bit() != 0
     }
+}
+
+/// The hooks that are Python functions: dotted names by hook.
+pub fn in_python(config: &WatcherConfig) -> BTreeMap<String, String> {
+    let known = |(name, hook): (&String, &HookConfig)| {
+        let is_one = HookPoint::parse(name).is_some() && hook.is_python();
+        is_one.then(|| (name.clone(), hook.target.clone()))
+    };
+    config.hooks.iter().filter_map(known).collect()
 }
 
 #[cfg(test)]

@@ -173,6 +173,8 @@ pub(super) enum Message {
         infos: BTreeMap<i32, Map<String, Value>>,
         reply: oneshot::Sender<BTreeMap<i32, Map<String, Value>>>,
     },
+    LoadHooks(oneshot::Sender<Result<(), String>>),
+    Picture(oneshot::Sender<Value>),
     Inspect(oneshot::Sender<Snapshot>),
     Explain(oneshot::Sender<Explanation>),
     Output(oneshot::Sender<(RecentOutput, Vec<&'static str>)>),
@@ -312,6 +314,26 @@ impl WatcherHandle {
     ) -> Result<BTreeMap<i32, Map<String, Value>>, WatcherGone> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Extend { infos, reply }).await?;
+        answer.await.map_err(|_| WatcherGone)
+    }
+
+    /// Imports its hooks that are in Python, which its start does, too.
+    ///
+    /// # Errors
+    /// What cannot be imported, and why.
+    pub async fn load_hooks(&self) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::LoadHooks(reply)).await.map_err(|error| error.to_string())?;
+        answer.await.map_err(|_| WatcherGone.to_string())?
+    }
+
+    /// What it looks like to Python hooks.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn picture(&self) -> Result<Value, WatcherGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Picture(reply)).await?;
         answer.await.map_err(|_| WatcherGone)
     }
 

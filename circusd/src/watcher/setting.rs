@@ -39,6 +39,9 @@ pub enum SettingError {
         /// What would fit.
         expected: &'static str,
     },
+    /// A Python hook cannot be imported.
+    #[error("{0}")]
+    Hook(String),
     /// The options of a stream.
     #[error("{key}: {reason}")]
     Stream {
@@ -155,7 +158,10 @@ fn apply_one(
                     }
                     effects.reload = false;
                 }
-                "env" => config.env = stream_options(value),
+                "env" => {
+                    config.env = stream_options(value);
+                    config.hook_env = None;
+                }
                 _ => return Err(wrong("set: the option is unknown")),
             }
         }

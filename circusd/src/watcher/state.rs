@@ -132,6 +132,11 @@ impl State {
         self.workers.get(&wid).map(|worker| worker.pid)
     }
 
+    /// The process of this slot has been asked to end.
+    pub fn is_stopping(&self, wid: Wid) -> bool {
+        self.workers.get(&wid).is_some_and(|worker| !worker.is_running())
+    }
+
     /// A hook runs, and everything else waits for it.
     pub fn waits_for_hook(&self) -> bool {
         self.asked.is_some()

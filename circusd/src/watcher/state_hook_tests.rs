@@ -193,6 +193,27 @@ fn adopted_processes_skip_before_start_and_before_spawn() {
 }
 
 #[test]
+fn what_cannot_be_imported_keeps_the_watcher_stopped_without_an_event() {
+    let mut bench = bench(&[HookPoint::Load, HookPoint::BeforeStart], 1);
+    bench.failing = vec![HookPoint::Load];
+    bench.feed(Input::Start(Token(1)));
+    assert!(bench.done(1).is_some());
+    assert_eq!(bench.events(), ["load"]);
+    bench.failing.clear();
+    bench.feed(Input::Start(Token(2)));
+    assert_eq!(bench.events(), ["load", "before_start", "spawn", "start"]);
+}
+
+#[test]
+fn an_adopted_process_does_not_die_of_a_hook_that_fails() {
+    let mut bench = bench(&[HookPoint::Load, HookPoint::AfterSpawn], 1);
+    bench.failing = vec![HookPoint::Load, HookPoint::AfterSpawn];
+    bench.feed(Input::Adopted { wid: Wid(1), pid: 50, running: true, lifetime: None });
+    bench.feed(Input::Start(Token(1)));
+    assert_eq!(bench.events(), ["after_spawn", "hook_failure", "spawn", "start"]);
+}
+
+#[test]
 fn an_adopted_process_that_is_gone_before_the_start_is_announced_and_collected() {
     let mut bench = bench(&[], 1);
     bench.feed(Input::Adopted { wid: Wid(1), pid: 50, running: true, lifetime: None });

@@ -14,7 +14,7 @@ use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
 use crate::event_bus::{EventBus, epoch_seconds};
-use crate::hook::point::HookPoints;
+use crate::hook::point::{HookPoint, HookPoints};
 use crate::hook::runner::HookRunner;
 use crate::process::direct::{DRAIN_LIMIT, Outputs};
 use crate::process::end::End;
@@ -34,8 +34,9 @@ mod change;
 mod deliver;
 mod explain;
 mod hooking;
+mod picture;
 
-use hooking::Hooking;
+use hooking::{Change, Hooking};
 
 /// Longer than any daemon runs: ten years.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -138,6 +139,9 @@ pub fn start(parts: Parts) -> WatcherHandle {
     for process in parts.adopted {
         task.adopt(process);
     }
+    if !task.identity.autostart && task.state.rules().hooks.contains(HookPoint::Load) {
+        task.load_hooks_early();
+    }
     task::spawn(task.run(inbox));
     handle
 }
@@ -201,7 +205,13 @@ impl Task {
                         None
                     }
                 },
-                Some(answer) = self.hooking.ended() => self.answered(answer),
+                event = self.hooking.event() => match event {
+                    hooking::Event::Answered(answer) => self.answered(*answer),
+                    hooking::Event::Changed(change) => {
+                        self.go_on_with(*change);
+                        None
+                    }
+                },
                 () = sleep_until(deadline), if deadline.is_some() => Some(Input::Tick),
                 () = self.demand.wait(), if self.waits_for_demand() => Some(Input::Demand),
             };
@@ -271,8 +281,15 @@ impl Task {
                 None
             }
             Message::Set { options, permit, reply } => {
-                // The asker may have gone.
-                let _ = reply.send(self.set(&options, permit));
+                self.change(Change { options, permit, reply });
+                None
+            }
+            Message::LoadHooks(reply) => {
+                self.load_hooks(reply);
+                None
+            }
+            Message::Picture(reply) => {
+                let _ = reply.send(self.picture());
                 None
             }
             Message::Kill { order, reply } => {

@@ -112,7 +112,13 @@ pub fn check(options: &Map<String, Value>) -> Result<(), Failure> {
 }
 
 fn check_one(key: &str, value: &Value) -> Result<(), Failure> {
-    if let Some(name) = key.strip_prefix("hooks.").filter(|name| *name != "timeout") {
+    if key == "hooks.timeout" {
+        // No hook, but how long each may take; the original does not know it.
+        let seconds = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+        let good = seconds.is_some_and(|seconds: f64| seconds >= 0.0);
+        return if good { Ok(()) } else { Err(bad(format!("'{key}' isn't a number"))) };
+    }
+    if let Some(name) = key.strip_prefix("hooks.") {
         return known_hook(name).ok_or_else(|| bad(format!("Unknown hook {}", python_repr(name))));
     }
     if key.starts_with("stdout_stream.") || key.starts_with("stderr_stream.") {
@@ -217,7 +223,7 @@ mod tests {
         let options = json!({
             "numprocesses": 2, "warmup_delay": 0.5, "uid": "nobody", "shell": false, "stop_signal": 15,
             "env": {"A": "b"}, "cmd": "sleep 1", "args": ["x"], "stdout_stream": {"class": "StdoutStream"},
-            "stdout_stream.filename": "x", "hooks.before_start": "a.b", "rlimit_nofile": 10,
+            "stdout_stream.filename": "x", "hooks.before_start": "a.b", "hooks.timeout": 5, "rlimit_nofile": 10,
             "rlimit_core": null, "hooks": {"after_stop": "a.b"}
         });
         assert_eq!(reason(options), None);
@@ -233,6 +239,7 @@ mod tests {
             (json!({"shell": 1}), "'shell' isn't a valid boolean"),
             (json!({"env": []}), "'env' isn't a valid object"),
             (json!({"env": {"A": 1}}), "'A' isn't a string"),
+            (json!({"hooks.timeout": "soon"}), "'hooks.timeout' isn't a number"),
             (json!({"hooks": 1}), "1 isn't a valid hook dict"),
             (json!({"stdout_stream": 1}), "'stdout_stream' isn't a valid object"),
             (json!({"stdout_stream": {}}), "'stdout_stream' must have a 'class' key"),

@@ -66,7 +66,7 @@ fn programs_are_hooks_on_a_machine_without_python() {
     let second = events.wait_for("watcher.web.spawn")["process_pid"].as_i64().expect("a pid");
     let second = i32::try_from(second).expect("a pid");
     circusd.ok("signal", json!({"name": "web", "signum": "CONT"}));
-    circusd.ok("stop", json!({"name": "web", "waiting": true}));
+    circusd.ok_when_idle("stop", &json!({"name": "web", "waiting": true}));
     let expected = [
         "web before_start",
         "web before_spawn",
@@ -99,7 +99,7 @@ fn the_exit_status_decides_and_is_told_to_subscribers() {
          [watcher:flag]\ncmd = sleep 1000\nautostart = false\nhooks.before_start = /no/such/hook, true\n",
     );
     let events = circusd.subscribe();
-    let start = |name: &str| circusd.ok("start", json!({"name": name, "waiting": true}));
+    let start = |name: &str| circusd.ok_when_idle("start", &json!({"name": name, "waiting": true}));
     assert_eq!(start("yes")["info"]["started"].as_array().map(Vec::len), Some(1));
     assert_eq!(events.wait_for("watcher.yes.hook_success")["name"], "before_start");
     // Refused: an ordinary reply with nothing in it, as in circus.
@@ -125,14 +125,14 @@ fn a_hook_that_takes_too_long_is_killed_and_only_its_watcher_waits() {
          [watcher:other]\ncmd = sleep 1000\n"
     ));
     let events = circusd.subscribe();
-    circusd.ok("start", json!({"name": "slow"}));
+    circusd.ok_when_idle("start", &json!({"name": "slow"}));
     let pid = circusd.wait_until("the hook runs", || {
         fs::read_to_string(&ready).ok()?.trim().parse::<i32>().ok()
     });
     let hook = Handle::open(pid).expect("it runs");
     // Everything else goes on meanwhile.
     assert_eq!(circusd.ok("status", json!({"name": "slow"}))["status"], "stopped");
-    circusd.ok("restart", json!({"name": "other", "waiting": true}));
+    circusd.ok_when_idle("restart", &json!({"name": "other", "waiting": true}));
     let failure = events.wait_for("watcher.slow.hook_failure");
     assert_eq!(failure["error"], "timed out after 1 s");
     assert!(hook.wait(circus_e2e::PATIENCE), "the hook lives on");
@@ -181,6 +181,22 @@ fn a_second_signal_waits_for_no_hook() {
 }
 
 #[test]
+fn hooks_do_not_outlive_circusd() {
+    let env = TestEnv::new();
+    let circusd = env.start(
+        "[watcher:slow]\ncmd = sleep 1000\nhooks.timeout = 0\nhooks.before_start = sleep 1000\n",
+    );
+    let all = circusd.wait_until("the hook runs", || {
+        Some(env.processes()).filter(|processes| processes.len() == 2)
+    });
+    let all: Vec<_> = all.into_iter().map(Handle::open).collect();
+    circusd.kill();
+    for process in all.into_iter().flatten() {
+        assert!(process.wait(circus_e2e::PATIENCE), "something lives on");
+    }
+}
+
+#[test]
 fn a_hook_can_call_circusd_back() {
     let env = TestEnv::new();
     let Some(python) = circus_e2e::Python::for_test("a hook that runs circusctl") else { return };
@@ -192,7 +208,7 @@ fn a_hook_can_call_circusd_back() {
          [watcher:other]\ncmd = sleep 1000\n"
     ));
     circusd.wait_for_pids("other", 1);
-    let reply = circusd.ok("start", json!({"name": "asking", "waiting": true}));
+    let reply = circusd.ok_when_idle("start", &json!({"name": "asking", "waiting": true}));
     assert_eq!(reply["info"]["started"].as_array().map(Vec::len), Some(1), "{}", circusd.log());
     // What it prints is in the log, with its name.
     assert!(circusd.log().contains("before_start of asking: active"), "{}", circusd.log());
@@ -224,13 +240,13 @@ fn a_hook_can_be_set_while_the_watcher_runs() {
     let pid = circusd.wait_for_pids("web", 1)[0];
     let options =
         json!({"hooks.before_signal": note, "hooks": {"after_stop": format!("{note},true")}});
-    circusd.ok("set", json!({"name": "web", "options": options, "waiting": true}));
+    circusd.ok_when_idle("set", &json!({"name": "web", "options": options, "waiting": true}));
     assert_eq!(circusd.pids("web"), [pid]);
     let shown = circusd.ok("options", json!({"name": "web"}));
     assert_eq!(shown["options"]["hooks.before_signal"], json!(note));
     let got = circusd.ok("get", json!({"name": "web", "keys": ["hooks.after_stop"]}));
     assert_eq!(got["options"]["hooks.after_stop"], json!(format!("{note},true")));
-    circusd.ok("stop", json!({"name": "web", "waiting": true}));
+    circusd.ok_when_idle("stop", &json!({"name": "web", "waiting": true}));
     let expected = ["web before_signal web-pid 15", "web after_stop"];
     assert_eq!(calls(&env, &[(pid, "web-pid")]), expected);
     let unknown = circusd.call("set", json!({"name": "web", "options": {"hooks.nohook": "true"}}));

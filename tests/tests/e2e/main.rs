@@ -10,6 +10,7 @@ mod interop;
 mod kernel;
 mod look_for_causes;
 mod output;
+mod python_hooks;
 mod quickstart;
 mod recovery;
 mod reload_config;

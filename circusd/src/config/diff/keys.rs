@@ -58,7 +58,7 @@ compare!(WATCHER_KEYS: WatcherConfig in of_watcher {
         env => "env.",
         free => "",
     ],
-    ignored: [written],
+    ignored: [written, hook_env],
 });
 
 compare!(SOCKET_KEYS: SocketConfig in of_socket {
@@ -74,7 +74,7 @@ compare!(CIRCUS_KEYS: CircusConfig in of_circus {
     keys: [
         check_delay, endpoint, endpoint_owner, pubsub_endpoint, multicast_endpoint, stats_endpoint,
         stats_interval, statsd, umask, warmup_delay, httpd, httpd_host, httpd_port, debug, debug_gc, pidfile, loglevel,
-        logoutput, loggerconfig, fqdn_prefix, papa_endpoint,
+        logoutput, loggerconfig, python, allow_remote_python, fqdn_prefix, papa_endpoint,
     ],
     groups: [],
     ignored: [],

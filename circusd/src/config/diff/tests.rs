@@ -215,6 +215,8 @@ const CIRCUS_SAMPLES: &[(&str, &str)] = &[
     ("loglevel", "debug"),
     ("logoutput", "l"),
     ("loggerconfig", "c.ini"),
+    ("python", "/usr/bin/python3.9"),
+    ("allow_remote_python", "false"),
     ("fqdn_prefix", "f"),
     ("papa_endpoint", "tcp://127.0.0.1:1"),
 ];

@@ -35,6 +35,8 @@ pub(super) struct Asked {
 pub(super) enum Then {
     /// The answer does not matter.
     Nothing,
+    /// Go on with the start; otherwise stay stopped.
+    Loaded,
     /// Begin to spawn; otherwise stay stopped.
     Start,
     /// Spawn for this slot; otherwise give up.
@@ -117,12 +119,17 @@ impl State {
         let (event, yes) = match outcome {
             Outcome::Returned(yes) => (EventKind::HookSuccess { name }, yes),
             Outcome::Failed { error } => {
-                let yes = self.rules.hooks.ignores_failure(point);
+                // A process that has lived through a circusd must not die of a broken import.
+                let adopted = matches!(then, Then::Adopt(_));
+                let yes = adopted || self.rules.hooks.ignores_failure(point);
                 (EventKind::HookFailure { name, error }, yes)
             }
         };
         self.first(now, then, yes);
-        self.agenda.push_front(Step::Act(Action::Publish(event)));
+        // Imports are nobody's hook.
+        if point != HookPoint::Load {
+            self.agenda.push_front(Step::Act(Action::Publish(event)));
+        }
     }
 
     /// Does this before the rest of the agenda.
@@ -135,8 +142,11 @@ impl State {
     fn decided(&mut self, now: Instant, then: Then, yes: bool) {
         match then {
             Then::Nothing => {}
+            Then::Loaded if yes => {
+                self.hook(HookCall::Plain(HookPoint::BeforeStart), Then::Start);
+            }
             Then::Start if yes => self.go_starting(),
-            Then::Start => {
+            Then::Loaded | Then::Start => {
                 self.refused_until = Some(now + self.rules.check_delay);
                 self.act(Action::CloseStreams);
             }

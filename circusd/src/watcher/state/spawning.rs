@@ -16,7 +16,7 @@ impl State {
     pub(super) fn run(&mut self) {
         match self.status {
             Status::Stopped if self.workers.is_empty() => {
-                self.hook(HookCall::Plain(HookPoint::BeforeStart), Then::Start);
+                self.hook(HookCall::Plain(HookPoint::Load), Then::Loaded);
             }
             // With processes of an earlier circusd nothing starts; they only become known.
             Status::Stopped => {

@@ -4,6 +4,7 @@ use super::super::handle::{Ended, KillOrder, Retirement};
 use super::super::setting::{self, SettingError};
 use super::super::vocabulary::{Changes, Input, Renewal, Status, Token};
 use super::super::wid::Wid;
+use super::hooking::Event;
 use super::{Dying, FOREVER, Task, rules, sleep_until};
 use crate::arbiter::gate::Permit;
 use crate::stream::sink::{self, Sink};
@@ -125,7 +126,11 @@ impl Task {
                     Some(self.launched(wid, result))
                 }
                 Some(Ok((wid, end))) = self.ends.join_next() => self.ended(wid, end),
-                Some(answer) = self.hooking.ended() => self.answered(answer),
+                event = self.hooking.event() => match event {
+                    Event::Answered(answer) => self.answered(*answer),
+                    // Too late for a change.
+                    Event::Changed(_) => None,
+                },
                 () = sleep_until(deadline), if deadline.is_some() => Some(Input::Tick),
                 else => break,
             };

@@ -1,12 +1,15 @@
 //! Running the hooks of a watcher: the one that the machine waits for, and those beside it.
 
+use super::super::handle::Ended;
+use super::super::setting::{self, SettingError};
 use super::super::vocabulary::Input;
-use super::{Task, sleep_until};
+use super::{Task, rules, sleep_until};
+use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
 use crate::event_bus::EventBus;
 use crate::hook::call::HookCall;
-use crate::hook::outcome::{Answer, Outcome};
-use crate::hook::point::HookPoint;
+use crate::hook::outcome::{Answer, Edits, Outcome};
+use crate::hook::point::{HookPoint, in_python};
 use crate::hook::runner::{HookRunner, Order};
 use protocol::circus::event::EventKind;
 use serde_json::{Map, Value};
@@ -28,6 +31,26 @@ pub(super) struct Hooking {
     patience: Option<Instant>,
     /// Those of the commands `signal` and `stats`, which wait for themselves.
     beside: JoinSet<()>,
+    /// Changes of hooks, while the new ones are imported.
+    changes: JoinSet<Changed>,
+}
+
+/// Something that happened to hooks.
+pub(super) enum Event {
+    /// The answer to what the machine has asked.
+    Answered(Box<Answer>),
+    /// New hooks have been imported, or could not be.
+    Changed(Box<Changed>),
+}
+
+/// A change and what its hooks are run by, or why not.
+pub(super) type Changed = (Change, Result<HookRunner, String>);
+
+/// A `set` that waits for its hooks.
+pub(super) struct Change {
+    pub(super) options: Map<String, Value>,
+    pub(super) permit: Permit,
+    pub(super) reply: oneshot::Sender<Result<Ended, SettingError>>,
 }
 
 impl Hooking {
@@ -38,24 +61,28 @@ impl Hooking {
             given_up: CancellationToken::new(),
             patience: None,
             beside: JoinSet::new(),
+            changes: JoinSet::new(),
         }
     }
 
-    /// The answer to what the machine has asked. Never comes when nothing was asked. May be given up and
-    /// called again.
-    pub(super) async fn ended(&mut self) -> Option<Answer> {
+    /// What hooks have to tell. May be given up and called again.
+    pub(super) async fn event(&mut self) -> Event {
         loop {
             tokio::select! {
                 Some(ended) = self.asked.join_next() => {
                     self.patience = None;
-                    return Some(ended.unwrap_or_else(|error| {
+                    return Event::Answered(Box::new(ended.unwrap_or_else(|error| {
                         warn!("a hook was lost: {error}");
                         Answer::failed("it was lost inside circusd")
-                    }));
+                    })));
                 }
+                Some(changed) = self.changes.join_next() => match changed {
+                    Ok(changed) => return Event::Changed(Box::new(changed)),
+                    Err(error) => warn!("a change of hooks was lost: {error}"),
+                },
                 Some(_) = self.beside.join_next() => {}
                 () = sleep_until(self.patience), if self.patience.is_some() => self.give_up(),
-                else => return None,
+                else => return std::future::pending().await,
             }
         }
     }
@@ -86,6 +113,7 @@ impl Hooking {
 pub(super) struct Asker {
     runner: HookRunner,
     config: Arc<WatcherConfig>,
+    picture: Value,
     bus: EventBus,
 }
 
@@ -93,12 +121,12 @@ impl Asker {
     /// Runs a hook and publishes what became of it; yes without one.
     pub(super) async fn ask(&self, call: HookCall) -> Answer {
         let point = call.point();
-        let Some(hook) = self.config.hooks.get(point.as_str()).cloned() else {
+        if !self.config.hooks.contains_key(point.as_str()) {
             return Answer::returned(true);
-        };
+        }
+        let (config, picture) = (Arc::clone(&self.config), self.picture.clone());
         let given_up = CancellationToken::new();
-        let config = Arc::clone(&self.config);
-        let answer = self.runner.run(Order { hook, call, config, given_up }).await;
+        let answer = self.runner.run(Order { call, config, picture, given_up }).await;
         let name = point.as_str().to_owned();
         match &answer.outcome {
             // This one is asked by clients all the time, and the original says nothing of it either.
@@ -120,25 +148,105 @@ impl Task {
         Asker {
             runner: self.hooking.runner.clone(),
             config: Arc::clone(&self.config),
+            picture: self.picture(),
             bus: self.bus.clone(),
         }
     }
 
     /// Runs the hook that the machine waits for.
     pub(super) fn run_hook(&mut self, call: HookCall) {
-        let Some(hook) = self.config.hooks.get(call.point().as_str()).cloned() else {
-            // The machine asks only where there is a hook, and none is ever taken away.
-            self.hooking.asked.spawn(async { Answer::returned(true) });
-            return;
+        let order = Order {
+            call,
+            config: Arc::clone(&self.config),
+            picture: self.picture(),
+            given_up: self.hooking.given_up.clone(),
         };
-        let (runner, config) = (self.hooking.runner.clone(), Arc::clone(&self.config));
-        let order = Order { hook, call, config, given_up: self.hooking.given_up.clone() };
+        let runner = self.hooking.runner.clone();
         self.hooking.asked.spawn(async move { runner.run(order).await });
     }
 
-    /// What the answer means is up to the machine.
+    /// Takes over what the hook has changed. What its answer means is up to the machine.
     pub(super) fn answered(&mut self, answer: Answer) -> Option<Input> {
+        self.take_over(answer.edits);
         Some(Input::HookDone(answer.outcome))
+    }
+
+    fn take_over(&mut self, edits: Edits) {
+        if edits == Edits::default() {
+            return;
+        }
+        let mut config = (*self.config).clone();
+        config.hook_env = edits.env.or(config.hook_env);
+        // Text such as `cmd` holds for the next process; nothing is restarted for it.
+        if let Err(error) = setting::apply(&mut config, &edits.attributes) {
+            warn!("what a hook of {} has assigned is ignored: {error}", self.identity.name);
+        }
+        let desired = u32::try_from(config.numprocesses).unwrap_or(u32::MAX);
+        self.config = Arc::new(config);
+        self.feed(Input::Rules(rules(&self.config, self.check_delay)));
+        if edits.attributes.contains_key("numprocesses") {
+            self.feed(Input::Want(desired));
+        }
+    }
+
+    /// Imports what is in Python before anybody asks for it, so that what is wrong is seen at once.
+    pub(super) fn load_hooks_early(&mut self) {
+        let order = self.load_order();
+        let (runner, name) = (self.hooking.runner.clone(), self.identity.name.clone());
+        self.hooking.beside(async move {
+            if let Err(error) = loaded(&runner, order).await {
+                warn!("{name} cannot be started, its hooks cannot be loaded: {error}");
+            }
+        });
+    }
+
+    fn load_order(&self) -> Order {
+        Order {
+            call: HookCall::Plain(HookPoint::Load),
+            config: Arc::clone(&self.config),
+            picture: Value::Null,
+            given_up: CancellationToken::new(),
+        }
+    }
+
+    /// Imports what is in Python, for a caller who wants to know.
+    pub(super) fn load_hooks(&mut self, reply: oneshot::Sender<Result<(), String>>) {
+        let (runner, order) = (self.hooking.runner.clone(), self.load_order());
+        self.hooking.beside(async move {
+            // The asker may have gone.
+            let _ = reply.send(loaded(&runner, order).await);
+        });
+    }
+
+    /// Changes options. New Python hooks are imported first, and if they cannot be nothing changes.
+    pub(super) fn change(&mut self, change: Change) {
+        let mut config = (*self.config).clone();
+        let applied = setting::apply(&mut config, &change.options);
+        if applied.is_err() || in_python(&config) == in_python(&self.config) {
+            let answer = self.set(&change.options, change.permit);
+            // The asker may have gone.
+            let _ = change.reply.send(answer);
+            return;
+        }
+        let runner = self.hooking.runner.with_hooks_of(&config);
+        let order = Order { config: Arc::new(config), ..self.load_order() };
+        self.hooking.changes.spawn(async move {
+            let outcome = loaded(&runner, order).await;
+            (change, outcome.map(|()| runner))
+        });
+    }
+
+    /// Goes on with a change when its hooks have been imported.
+    pub(super) fn go_on_with(&mut self, (change, runner): Changed) {
+        let answer = match runner {
+            Ok(runner) => {
+                self.hooking.runner = runner;
+                self.set(&change.options, change.permit)
+            }
+            Err(error) => Err(SettingError::Hook(error)),
+        };
+        // The asker may have gone.
+        let _ = change.reply.send(answer);
     }
 
     /// Lets the `extended_stats` hook work on the figures of each process.
@@ -163,5 +271,13 @@ impl Task {
             // The asker may have gone.
             let _ = reply.send(infos);
         });
+    }
+}
+
+/// Imports hooks within their time. Not logged here: a caller is told.
+async fn loaded(runner: &HookRunner, order: Order) -> Result<(), String> {
+    match runner.run_quietly(order).await.outcome {
+        Outcome::Returned(_) => Ok(()),
+        Outcome::Failed { error } => Err(error),
     }
 }
