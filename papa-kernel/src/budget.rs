@@ -1,6 +1,6 @@
-//! How much memory the buffers of all clients may take together.
+//! How much memory the buffers of all clients may take together, and whether the system has any left.
 //!
-//! Counts and sets limits; `kernel` acts on them.
+//! Counts and sets limits; who holds memory acts on them.
 
 /// Unread requests and unsent answers of all clients, in bytes.
 const MOST_MEMORY: usize = 256 << 20;
@@ -8,6 +8,19 @@ const MOST_MEMORY: usize = 256 << 20;
 const BLOCK_SIZE: usize = 4 << 20;
 /// The same while memory is short: about what a connection takes at once anyway.
 const SHORT_BLOCK_SIZE: usize = 64 << 10;
+
+/// Whether a buffer of `bytes` can be had, with something left for what is small and cannot do without.
+///
+/// Memory runs out under a limit (RLIMIT_AS, strict overcommit), and a failed allocation ends the
+/// process. So whatever may grow large asks before it does.
+pub(crate) fn can_grow_to(bytes: usize) -> bool {
+    const RESERVE: usize = 4 << 20;
+    let mut trial = Vec::<u8>::new();
+    let granted = trial.try_reserve_exact(bytes.saturating_add(RESERVE)).is_ok();
+    // Or the compiler might do without asking.
+    std::hint::black_box(trial);
+    granted
+}
 
 /// What is in use.
 #[derive(Debug, Default)]

@@ -10,15 +10,16 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{Shutdown, shutdown};
-use protocol::papa::Form;
+use protocol::papa::{Form, PROMPT};
 
+use crate::budget::can_grow_to;
 use crate::peer;
 use crate::poller::ClientId;
 use crate::watch::Watch;
 
 /// The longest request line, in bytes. Twice what Linux passes to a program, so that an exact
 /// line still fits when much of it is escaped.
-pub(crate) const LONGEST_LINE: usize = 4 << 20;
+const LONGEST_LINE: usize = 4 << 20;
 /// A client with this much unread output is not served until it has read some of it.
 const MOST_OUTPUT: usize = 1 << 20;
 /// What is read from one client before others get their turn.
@@ -42,9 +43,14 @@ pub(crate) enum Mode {
     Upgrading,
 }
 
-/// The line is longer than [`LONGEST_LINE`].
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct LineTooLong;
+/// A line cannot be taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum LineRefused {
+    #[error("A line may have {LONGEST_LINE} bytes at most")]
+    TooLong,
+    #[error("The kernel has no memory for this request")]
+    NoMemory,
+}
 
 /// A connection.
 #[derive(Debug)]
@@ -140,7 +146,11 @@ impl Client {
                 Ok(count) => {
                     if self.input.capacity() - self.input.len() < count {
                         // Doubling would hold twice what a long line needs.
-                        self.input.reserve_exact(count.max(self.input.len().min(READ_PER_TURN)));
+                        let more = count.max(self.input.len().min(READ_PER_TURN));
+                        if !can_grow_to(self.input.len() + more) {
+                            return self.refuse(&LineRefused::NoMemory);
+                        }
+                        self.input.reserve_exact(more);
                     }
                     self.input.extend_from_slice(buffer.get(..count).unwrap_or_default());
                     share = share.saturating_sub(count);
@@ -156,21 +166,26 @@ impl Client {
     }
 
     /// The next whole line without its line feed.
-    pub(crate) fn take_line(&mut self) -> Result<Option<Vec<u8>>, LineTooLong> {
+    pub(crate) fn take_line(&mut self) -> Result<Option<Vec<u8>>, LineRefused> {
         let rest = self.input.get(self.searched..).unwrap_or_default();
         let Some(at) = rest.iter().position(|&byte| byte == b'\n') else {
             self.searched = self.input.len();
             if self.input.len() - self.taken > LONGEST_LINE {
-                return Err(LineTooLong);
+                return Err(LineRefused::TooLong);
             }
             self.compact();
             return Ok(None);
         };
         let end = self.searched + at;
+        // Small ones find room in any case; the others are copied, cut into words and kept.
+        let length = end - self.taken;
+        if length > KEPT_CAPACITY && !can_grow_to(5 * length) {
+            return Err(LineRefused::NoMemory);
+        }
         let line = self.input.get(self.taken..end).unwrap_or_default().to_vec();
         (self.taken, self.searched) = (end + 1, end + 1);
         if line.len() > LONGEST_LINE {
-            return Err(LineTooLong);
+            return Err(LineRefused::TooLong);
         }
         Ok(Some(line))
     }
@@ -228,6 +243,12 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Says why its line was not taken, and ends the connection: where the next one begins is not
+    /// known.
+    pub(crate) fn refuse(&mut self, why: &LineRefused) {
+        self.leave(format!("Error: {why}\n{PROMPT}").as_bytes());
     }
 
     /// Sends a last text and ends the connection once it is out.

@@ -11,6 +11,7 @@ use protocol::papa::{
     Argument, Command, Form, Noun, Pattern, Piece, ProcessSpec, SocketSpec, ValueRow,
 };
 
+use crate::budget::can_grow_to;
 use crate::child::{self, ChildSpec, Credentials, SpawnError};
 use crate::errno::errno_text;
 use crate::help;
@@ -41,6 +42,8 @@ pub(crate) enum Outcome {
 pub(crate) enum ExecuteError {
     #[error("{0} not found")]
     NotFound(String),
+    #[error("The kernel has no memory for this answer")]
+    NoMemory,
     #[error("Nothing to watch")]
     NothingToWatch,
     #[error("You cannot remove all variables")]
@@ -77,6 +80,15 @@ pub(crate) fn execute(
     form: Form,
     command: Command,
 ) -> Result<Outcome, ExecuteError> {
+    let answer = match &command {
+        Command::List(Noun::Values, _) => tables.values.iter().map(|(_, value)| value.len()).sum(),
+        Command::Get(name) => tables.values.get(name).map_or(0, <[u8]>::len),
+        _ => 0,
+    };
+    // Each byte may be escaped, and the buffer is moved to where it grows.
+    if answer > 0 && !can_grow_to(6 * answer) {
+        return Err(ExecuteError::NoMemory);
+    }
     Ok(match command {
         Command::List(noun, patterns) => Outcome::Reply(list(tables, form, noun, &patterns)),
         Command::Remove(noun, patterns) => remove(tables, noun, &patterns)?,

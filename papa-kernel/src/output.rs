@@ -7,6 +7,8 @@ mod frozen;
 
 use std::collections::VecDeque;
 
+use crate::budget::can_grow_to;
+
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RecordKind {
@@ -85,9 +87,10 @@ impl Ring {
     /// kept.
     pub(crate) fn push_output(&mut self, stderr: bool, timestamp: f64, bytes: &[u8]) {
         let kind = if stderr { RecordKind::Err } else { RecordKind::Out };
-        let cut = bytes.len().saturating_sub(self.limit);
+        let (limit, most_records) = self.limits_now(bytes.len());
+        let cut = bytes.len().saturating_sub(limit);
         let bytes = bytes.get(cut..).unwrap_or_default();
-        while self.data.len() + bytes.len() > self.limit || self.heads.len() >= MOST_RECORDS {
+        while self.data.len() + bytes.len() > limit || self.heads.len() >= most_records {
             if !self.evict_oldest() {
                 break;
             }
@@ -111,6 +114,18 @@ impl Ring {
         // A piece is at most one read from a pipe.
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.heads.push_back(Head { timestamp, length, kind });
+    }
+
+    /// What may be held once `more` bytes have come: while the system has no memory, what there is
+    /// memory for already.
+    fn limits_now(&self, more: usize) -> (usize, usize) {
+        let wanted = self.data.len() + more;
+        let grows = wanted > self.data.capacity() || self.heads.len() == self.heads.capacity();
+        if grows && !can_grow_to(2 * wanted) {
+            (self.limit.min(self.data.capacity()), MOST_RECORDS.min(self.heads.capacity()))
+        } else {
+            (self.limit, MOST_RECORDS)
+        }
     }
 
     /// Appends the end of the process.

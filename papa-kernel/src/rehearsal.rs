@@ -48,6 +48,8 @@ pub(crate) enum UpgradeError {
     NotAProgram(PathBuf),
     #[error("{} is a program for another machine", .0.display())]
     OtherMachine(PathBuf),
+    #[error("The kernel has no memory for a snapshot")]
+    NoMemory,
     #[error("Could not take a snapshot - {0}")]
     Snapshot(#[from] SnapshotError),
     #[error("Could not {step} - {}", errno_text(source))]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::papa::{PROMPT, parse_request};
 
-use crate::client::{Client, LONGEST_LINE, Mode};
+use crate::client::{Client, Mode};
 use crate::command::{Outcome, execute};
 use crate::poller::Poller;
 use crate::tables::Tables;
@@ -48,7 +48,7 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
                     other => return other,
                 },
                 Ok(None) => return Progress::Waits,
-                Err(_) => refuse_line(client),
+                Err(why) => client.refuse(&why),
             },
             Mode::Watching(watch) => {
                 let sent = watch.awaits_answer()
@@ -67,20 +67,15 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
                         return Progress::Waits;
                     }
                     Ok(None) => return Progress::Waits,
-                    Err(_) => {
+                    Err(why) => {
                         stop_watching(client, tables);
-                        refuse_line(client);
+                        client.refuse(&why);
                     }
                 }
             }
         }
     }
     Progress::HasMore
-}
-
-fn refuse_line(client: &mut Client) {
-    client
-        .leave(format!("Error: A line may have {LONGEST_LINE} bytes at most\n{PROMPT}").as_bytes());
 }
 
 /// Carries out one command and writes its reply.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use protocol::papa::{Form, print_closed, print_dropped, print_output};
 
+use crate::budget::can_grow_to;
 use crate::output::RecordKind;
 use crate::poller::{ClientId, ProcessId};
 use crate::process_table::ProcessTable;
@@ -86,7 +87,10 @@ impl Watch {
             let form = self.form;
             let before = out.len();
             let sent = hosted.send_unread(self.client, |record, missing| {
-                if out.len() - begin >= size {
+                let wanted = out.len() + record.data.0.len() + record.data.1.len() + 3 * name.len();
+                // One record goes in any case: reading is what makes room.
+                let fits = wanted <= out.capacity() || out.len() == begin;
+                if out.len() - begin >= size || !(fits || can_grow_to(2 * wanted)) {
                     return false;
                 }
                 if missing > 0 && form == Form::Exact {

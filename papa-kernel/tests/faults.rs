@@ -148,6 +148,50 @@ fn hoarding_clients_make_room_for_others() {
 }
 
 #[test]
+fn a_kernel_that_gets_no_more_memory_serves_on() {
+    let kernel = Kernel::start_with(|command| {
+        let program = command.get_program().to_owned();
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        *command = std::process::Command::new("prlimit");
+        command.arg("--as=100000000").arg(program).args(arguments);
+    });
+    let mut client = kernel.client();
+    client.ask("set a still here");
+    // Three ways to more than there is: unread output, lines without an end, and values.
+    let script = "head -c 4000000 /dev/zero; echo; echo last; exec sleep 100";
+    for at in 0..60 {
+        let answer = client.ask(&format!("%make process p{at} /bin/sh -c {}", exact(script)));
+        assert!(answer.contains(" pid="), "{answer}");
+    }
+    wait_until("all are written", || {
+        kernel.info("unread") + kernel.info("dropped") == 60 * 4_000_006
+    });
+    let mut hoarders = Vec::new();
+    for _ in 0..20 {
+        let mut client = kernel.connect();
+        let _ = client.stream.write_all(&vec![b'x'; 4 << 20]);
+        hoarders.push(client);
+    }
+    let text = "Error: The kernel has no memory for this request\n> ";
+    let mut big = kernel.client();
+    let _ = big.stream.write_all(format!("set big {}\n", "x".repeat(4 << 20)).as_bytes());
+    assert_eq!(String::from_utf8_lossy(&big.read_all()), text);
+    assert_eq!(client.ask("upgrade"), "Error: The kernel has no memory for a snapshot");
+    assert_eq!(client.ask("get a"), "still here");
+    // With memory free again everything works again, and what had room was kept.
+    drop(hoarders);
+    client.send("%watch processes p0\n");
+    let text = client.blocks_until(|text| text.contains("last\n"));
+    assert!(text.contains("dropped:p0:"), "the loss is told");
+    client.send("q\n");
+    client.read_to("> ");
+    client.ask("remove processes");
+    let value = "x".repeat(1 << 20);
+    assert_eq!(client.ask(&format!("set big {value}")), "");
+    assert_eq!(kernel.client().ask("get big").len(), 1 << 20);
+}
+
+#[test]
 fn a_line_of_ten_megabytes_is_refused_with_a_reason() {
     let kernel = Kernel::start(&[]);
     let mut client = kernel.client();

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use protocol::papa::PROMPT;
 
 use super::Kernel;
+use crate::budget::can_grow_to;
 use crate::client::Mode;
 use crate::poller::ClientId;
 use crate::rehearsal::{Candidate, Rehearsal, UpgradeError};
@@ -38,6 +39,11 @@ impl Kernel {
     ) -> Result<Rehearsal, UpgradeError> {
         let path = path.unwrap_or_else(|| self.origin.program.as_os_str().as_bytes().to_vec());
         let candidate = Candidate::open(&path)?;
+        let held = self.tables.processes.unread() as usize + self.budget.held();
+        // The snapshot, the buffer it grows from, and its copy in the new program.
+        if !can_grow_to(4 * held) {
+            return Err(UpgradeError::NoMemory);
+        }
         let copy = snapshot::encode(&self.freeze(requester, &path))?;
         let copy = snapshot::write_sealed(&copy)
             .map_err(|source| UpgradeError::System { step: "write a snapshot", source })?;
