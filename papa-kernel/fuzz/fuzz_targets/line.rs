@@ -8,7 +8,7 @@
 #![no_main]
 
 use std::cell::RefCell;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -162,7 +162,10 @@ impl Kernel {
                 Some(protocol::papa::Reply::Error(_)) => return Vec::new(),
                 None => {}
             }
-            let count = self.control.read(&mut buffer).unwrap();
+            let count = match self.control.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue, // The fuzzer's alarm.
+                count => count.unwrap(),
+            };
             assert!(count > 0, "the kernel has hung up");
             decoder.feed(&buffer[..count]).unwrap();
         }
