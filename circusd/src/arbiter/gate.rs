@@ -104,6 +104,15 @@ impl Gate {
 }
 
 impl Permit {
+    /// Takes one watcher out, so that its part can be given back before the rest. None when it is not held
+    /// by itself.
+    pub fn part(&mut self, watcher: &str) -> Option<Self> {
+        let Held::Watchers(names) = &mut self.held else { return None };
+        let index = names.iter().position(|name| name == watcher)?;
+        let held = Held::Watchers(vec![names.swap_remove(index)]);
+        Some(Self { gate: self.gate.clone(), held })
+    }
+
     /// Gives what is under way another name, as clients are told it.
     pub fn go_on_as(&self, operation: OperationName) {
         self.gate.with(|running| match &self.held {
@@ -167,6 +176,20 @@ mod tests {
         assert!(gate.enter(names(&["new"]), "arbiter_add_watcher").is_ok());
         drop(group);
         assert!(gate.enter(names(&["web"]), "watcher_stop").is_ok());
+    }
+
+    #[test]
+    fn a_part_is_given_back_before_the_rest() {
+        let gate = Gate::default();
+        let mut group = gate.enter(names(&["db", "web"]), "arbiter_start_watchers").unwrap();
+        drop(group.part("web"));
+        assert!(group.part("web").is_none());
+        assert!(gate.enter(names(&["web"]), "watcher_incr").is_ok());
+        let refused = gate.enter(names(&["db"]), "watcher_incr").unwrap_err();
+        assert_eq!(refused, Busy("arbiter_start_watchers"));
+        let all = gate.clone();
+        drop(group);
+        assert!(all.enter_all("arbiter_reload_config").unwrap().part("web").is_none());
     }
 
     #[test]

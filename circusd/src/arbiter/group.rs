@@ -36,18 +36,19 @@ pub async fn carry_out(
     }
 }
 
-/// Starts watchers one after the other in the order given, with a pause after each. Ends early when
-/// cancelled, which is when the daemon shuts down.
+/// Starts watchers one after the other in the order given, with a pause after each. A watcher that has been
+/// started is free for other operations. Ends early when cancelled, which is when the daemon shuts down.
 pub async fn start(
     watchers: Vec<WatcherHandle>,
     pause: Duration,
     cancelled: CancellationToken,
-    permit: Permit,
+    mut permit: Permit,
 ) {
     for watcher in watchers {
+        let part = permit.part(&watcher.identity().key);
         let started = tokio::select! {
             () = cancelled.cancelled() => return,
-            started = watcher.operate(Operation::Start, None) => started,
+            started = watcher.operate(Operation::Start, part) => started,
         };
         if started.is_err() {
             return;

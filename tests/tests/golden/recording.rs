@@ -63,9 +63,20 @@ pub(crate) fn lines(file: &str, places: &mut Places) -> Vec<Line> {
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     // Python writes a token that is no JSON.
     let text = places.translate(&text.replace("\": NaN", "\": \"NaN\""));
+    // Processes inherit the nice value, which was 0 where this was recorded.
+    let text = text.replace("\"nice\": 0", &format!("\"nice\": {}", own_nice()));
     text.lines()
         .map(|line| serde_json::from_str(line).expect("a recorded line is an object"))
         .collect()
+}
+
+/// The nice value of this process, as proc_pid_stat(5) shows it.
+fn own_nice() -> i32 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc is mounted");
+    let (_, fields) = stat.rsplit_once(')').expect("the name stands in parentheses");
+    // The 19th field; the first two are before the end of the name.
+    let nice = fields.split_whitespace().nth(16).expect("there are 50 fields");
+    nice.parse().expect("a number")
 }
 
 /// The session that a line belongs to; none for an observation from outside.
