@@ -4,28 +4,30 @@
 mod frozen;
 
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
 
 use crate::access::{Access, PathAccess};
 use crate::errno::errno_text;
 use crate::peer::{self, Peer};
 use crate::socket::{self, BindError, Family, SocketSpec};
+use crate::sys;
 
 /// Connections that may wait for the loop.
 const BACKLOG: u32 = 1024;
 
-/// A place where clients connect.
+/// A place where clients connect: a port of 127.0.0.1, never of anything else, or a unix socket.
 #[derive(Debug)]
-pub(crate) enum Listener {
-    /// 127.0.0.1, never anything else.
-    Tcp(TcpListener),
-    /// A path, with mode 0600 unless others were allowed in.
-    Unix(UnixListener, PathBuf),
+pub(crate) struct Listener {
+    fd: OwnedFd,
+    /// Of a unix socket, with mode 0600 unless others were allowed in.
+    path: Option<PathBuf>,
 }
 
 /// The kernel cannot listen.
@@ -61,9 +63,7 @@ impl Listener {
             }
             error => error.into(),
         })?;
-        let listener = TcpListener::from(bound.fd);
-        listener.set_nonblocking(true)?;
-        Ok(Self::Tcp(listener))
+        Self::new(bound.fd, None)
     }
 
     /// Listens on a path, which only those can open who are allowed in. A socket that nobody
@@ -88,39 +88,35 @@ impl Listener {
             backlog: BACKLOG,
             ..SocketSpec::default()
         };
-        let listener = UnixListener::from(socket::bind(&spec)?.fd);
-        listener.set_nonblocking(true)?;
+        let listener = Self::new(socket::bind(&spec)?.fd, Some(path.clone()))?;
         open_to_others(&path, access.path_access())?;
-        Ok(Self::Unix(listener, path))
+        Ok(listener)
+    }
+
+    fn new(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self, ListenError> {
+        let listener = Self { fd, path };
+        fcntl(&listener.fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
+        Ok(listener)
     }
 
     /// The next client, or `None` when nobody waits.
     pub(crate) fn accept(&self) -> io::Result<Option<OwnedFd>> {
-        let accepted = match self {
-            Self::Tcp(listener) => listener.accept().and_then(|(stream, _)| {
-                stream.set_nonblocking(true)?;
-                // Replies are short and awaited.
-                stream.set_nodelay(true)?;
-                Ok(OwnedFd::from(stream))
-            }),
-            Self::Unix(listener, _) => listener.accept().and_then(|(stream, _)| {
-                stream.set_nonblocking(true)?;
-                Ok(OwnedFd::from(stream))
-            }),
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let client = match accept4(self.fd.as_raw_fd(), flags) {
+            Ok(number) => sys::adopt(number)?,
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
         };
-        match accepted {
-            Ok(stream) => Ok(Some(stream)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
+        if self.path.is_none() {
+            // Replies are short and awaited.
+            setsockopt(&client, sockopt::TcpNoDelay, &true)?;
         }
+        Ok(Some(client))
     }
 
     /// Who has connected.
     pub(crate) fn identify(&self, client: &OwnedFd) -> io::Result<Peer> {
-        match self {
-            Self::Tcp(_) => peer::of_tcp(client),
-            Self::Unix(..) => peer::of_unix(client),
-        }
+        if self.path.is_some() { peer::of_unix(client) } else { peer::of_tcp(client) }
     }
 }
 
@@ -140,16 +136,13 @@ fn open_to_others(path: &Path, access: PathAccess) -> io::Result<()> {
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(listener) => listener.as_fd(),
-            Self::Unix(listener, _) => listener.as_fd(),
-        }
+        self.fd.as_fd()
     }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
+        if let Some(path) = &self.path {
             socket::remove_path(path);
         }
     }

@@ -101,7 +101,7 @@ pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
 }
 
-/// The descriptor of this number, which came over an exec and has no other owner.
+/// The descriptor of this number, which has no other owner: it came over an exec or was just made.
 ///
 /// # Errors
 /// When it is not open.
@@ -109,7 +109,7 @@ pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD takes an integer; a number that is not open gives EBADF.
     checked(unsafe { libc::fcntl(fd, libc::F_GETFD) }.into())?;
     // SAFETY: it is open, and the caller takes each number once, before anything else in this
-    // fresh program can own it.
+    // program can own it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 

@@ -1,7 +1,7 @@
 //! A listener to its snapshot and back.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::Listener;
@@ -10,18 +10,12 @@ use crate::snapshot::v1;
 impl Listener {
     /// What a snapshot keeps of it.
     pub(crate) fn freeze(&self) -> v1::Listener<'_> {
-        let path = match self {
-            Self::Tcp(_) => None,
-            Self::Unix(_, path) => Some(path.as_os_str().as_bytes()),
-        };
-        v1::Listener { fd: self.as_fd().as_raw_fd(), path }
+        let path = self.path.as_ref().map(|path| path.as_os_str().as_bytes());
+        v1::Listener { fd: self.fd.as_raw_fd(), path }
     }
 
     /// The listener of a snapshot, which `fd` belongs to.
     pub(crate) fn thaw(frozen: &v1::Listener<'_>, fd: OwnedFd) -> Self {
-        match frozen.path {
-            None => Self::Tcp(fd.into()),
-            Some(path) => Self::Unix(fd.into(), OsStr::from_bytes(path).into()),
-        }
+        Self { fd, path: frozen.path.map(|path| OsStr::from_bytes(path).into()) }
     }
 }
