@@ -29,6 +29,7 @@ use std::sync::OnceLock;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{getrlimit, setrlimit};
 
+use crate::snapshot::v1::Shield;
 use crate::sys;
 
 /// Where standard input comes from.
@@ -100,12 +101,6 @@ pub struct Spawned {
 }
 
 /// What this process changed about itself and its children must not inherit.
-#[derive(Debug, Clone, Copy)]
-struct Shield {
-    nofile: (u64, u64),
-    reset_oom: bool,
-}
-
 static SHIELD: OnceLock<Shield> = OnceLock::new();
 
 /// Raises this process' own limit of open files to what it may have. Children started after

@@ -67,8 +67,7 @@ fn set_interest(
     poller: &Poller,
 ) -> bool {
     let Some(pipe) = processes.pipe(id, stderr) else { return false };
-    let source = if stderr { Source::Stderr(id) } else { Source::Stdout(id) };
-    match poller.change(pipe, source, interest) {
+    match poller.change(pipe, Source::output(id, stderr), interest) {
         Ok(()) => true,
         Err(error) => {
             tracing::error!(%error, "could not change how a pipe is watched");

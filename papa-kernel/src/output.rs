@@ -8,24 +8,9 @@ mod frozen;
 use std::collections::VecDeque;
 
 use crate::budget::can_grow_to;
-
-/// What a record is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RecordKind {
-    /// Bytes from standard output.
-    Out,
-    /// Bytes from standard error.
-    Err,
-    /// The end of the process, as papa codes it. Always the last record.
-    Closed(i32),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    timestamp: f64,
-    length: u32,
-    kind: RecordKind,
-}
+// What the heads are in a snapshot they are here, too. `Closed` is always the last record.
+use crate::snapshot::v1::Head;
+pub(crate) use crate::snapshot::v1::Kind as RecordKind;
 
 /// A record as a reader sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -37,6 +37,11 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// Standard output of a process, or its standard error.
+    pub(crate) fn output(process: ProcessId, stderr: bool) -> Self {
+        if stderr { Self::Stderr(process) } else { Self::Stdout(process) }
+    }
+
     fn token(self) -> u64 {
         match self {
             Self::Listener => 0,

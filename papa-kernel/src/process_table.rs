@@ -18,8 +18,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::epoll::EpollFlags;
 use protocol::papa::{OutputMode, ProcessRow, ProcessSpec};
 
-pub(crate) use frozen::Descriptors;
-
 use crate::child::{Credentials, Exit, Output, PidFd, Spawned};
 use crate::leftover::Leftovers;
 use crate::output::{RecordView, Ring};
@@ -196,6 +194,19 @@ impl Hosted {
         Some(limit.saturating_sub(self.ring.len()))
     }
 
+    /// Reports its output and its end, as far as they have not come.
+    fn register(&self, id: ProcessId, poller: &Poller) -> io::Result<()> {
+        if self.is_running() {
+            poller.add(&self.pidfd, Source::Exit(id), EpollFlags::EPOLLIN)?;
+        }
+        for (stderr, pipe) in [(false, &self.stdout), (true, &self.stderr)] {
+            if let Some(pipe) = pipe {
+                poller.add(pipe, Source::output(id, stderr), EpollFlags::EPOLLIN)?;
+            }
+        }
+        Ok(())
+    }
+
     fn read_pipe(&mut self, stderr: bool, buffer: &mut [u8], now: f64) -> PipeRead {
         let pipe = if stderr { &mut self.stderr } else { &mut self.stdout };
         let Some(fd) = pipe else { return PipeRead::End };
@@ -227,24 +238,7 @@ impl ProcessTable {
     ) -> io::Result<ProcessId> {
         let id = ProcessId(self.next_id);
         self.next_id += 1;
-        let registered = || -> io::Result<()> {
-            poller.add(&spawned.pidfd, Source::Exit(id), EpollFlags::EPOLLIN)?;
-            if let Some(pipe) = &spawned.stdout {
-                poller.add(pipe, Source::Stdout(id), EpollFlags::EPOLLIN)?;
-            }
-            if let Some(pipe) = &spawned.stderr {
-                poller.add(pipe, Source::Stderr(id), EpollFlags::EPOLLIN)?;
-            }
-            Ok(())
-        };
-        if let Err(error) = registered() {
-            // Nobody would notice its end: better not to have started it.
-            let _ = spawned.pidfd.send_signal(libc::SIGKILL);
-            self.doomed.push(spawned.pidfd);
-            return Err(error);
-        }
         let limit = usize::try_from(spec.bufsize.unwrap_or(DEFAULT_BUFFER)).unwrap_or(usize::MAX);
-        self.names.insert(spec.name.clone(), id);
         let hosted = Hosted {
             spec,
             credentials,
@@ -260,6 +254,13 @@ impl ProcessTable {
             followers: Vec::new(),
             impatient: false,
         };
+        if let Err(error) = hosted.register(id, poller) {
+            // Nobody would notice its end: better not to have started it.
+            let _ = hosted.pidfd.send_signal(libc::SIGKILL);
+            self.doomed.push(hosted.pidfd);
+            return Err(error);
+        }
+        self.names.insert(hosted.spec.name.clone(), id);
         self.hosted.insert(id, hosted);
         Ok(id)
     }

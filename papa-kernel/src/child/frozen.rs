@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{Credentials, PidFd, SHIELD, Shield};
+use super::{Credentials, PidFd, SHIELD};
 use crate::snapshot::v1;
 
 impl Credentials {
@@ -26,13 +26,13 @@ impl From<OwnedFd> for PidFd {
 
 /// What children must not inherit, as [`super::raise_own_limits`] found it.
 pub(crate) fn freeze_shield() -> Option<v1::Shield> {
-    SHIELD.get().map(|shield| v1::Shield { nofile: shield.nofile, reset_oom: shield.reset_oom })
+    SHIELD.get().copied()
 }
 
 /// Does what [`super::raise_own_limits`] did, in a program whose own limits are raised already.
 pub(crate) fn thaw_shield(frozen: Option<v1::Shield>) {
-    if let Some(v1::Shield { nofile, reset_oom }) = frozen {
+    if let Some(shield) = frozen {
         // Set once in the life of a program, and this is its beginning.
-        let _ = SHIELD.set(Shield { nofile, reset_oom });
+        let _ = SHIELD.set(shield);
     }
 }

@@ -18,8 +18,8 @@ use crate::errno::errno_text;
 use crate::listener::Listener;
 use crate::origin::Origin;
 use crate::output::Ring;
-use crate::poller::{ClientId, Poller, ProcessId, Source};
-use crate::process_table::Descriptors;
+use crate::poller::{ClientId, Poller, Source};
+use crate::process_table::ProcessTable;
 use crate::snapshot::v1;
 
 /// A snapshot does not make a kernel.
@@ -40,10 +40,8 @@ pub(crate) enum ThawError {
 impl Kernel {
     /// Everything as it is between two turns of the loop, for the program at `successor`.
     pub(crate) fn freeze<'a>(&'a self, requester: ClientId, successor: &'a [u8]) -> v1::State<'a> {
-        let (processes, next_process) = self.tables.processes.freeze();
-        let totals = self.tables.processes.totals();
         let arguments = &self.origin.arguments;
-        v1::State {
+        let mut state = v1::State {
             version: env!("CARGO_PKG_VERSION"),
             program: self.origin.program.as_os_str().as_bytes(),
             successor,
@@ -54,15 +52,17 @@ impl Kernel {
             listener: self.listener.freeze(),
             sockets: self.tables.sockets.iter().map(|socket| socket.freeze()).collect(),
             values: self.tables.values.iter().collect(),
-            processes,
-            next_process,
-            leftovers: self.tables.processes.freeze_leftovers(),
-            doomed: self.tables.processes.freeze_doomed(),
-            dropped: totals.0,
-            discarded: totals.1,
+            processes: Vec::new(),
+            next_process: 0,
+            leftovers: Vec::new(),
+            doomed: Vec::new(),
+            dropped: 0,
+            discarded: 0,
             clients: self.clients.values().map(Client::freeze).collect(),
             next_client: self.next_client,
-        }
+        };
+        self.tables.processes.freeze_into(&mut state);
+        state
     }
 
     /// The kernel of a snapshot, with the descriptors in `open` under the numbers it knows them
@@ -94,23 +94,7 @@ impl Kernel {
         for (name, value) in &state.values {
             kernel.tables.values.set((*name).to_owned(), Some(value.to_vec()));
         }
-        for (frozen, (spec, ring)) in state.processes.iter().zip(plan.processes) {
-            let descriptors = Descriptors {
-                pidfd: take(frozen.pidfd)?,
-                stdout: frozen.stdout.map(&mut take).transpose()?,
-                stderr: frozen.stderr.map(&mut take).transpose()?,
-            };
-            kernel.tables.processes.thaw(frozen, spec, ring, descriptors);
-        }
-        for leftover in &state.leftovers {
-            let id = ProcessId(leftover.process);
-            kernel.tables.processes.thaw_leftover(id, leftover.stderr, take(leftover.fd)?);
-        }
-        for number in &state.doomed {
-            kernel.tables.processes.thaw_doomed(take(*number)?);
-        }
-        let totals = (state.dropped, state.discarded);
-        kernel.tables.processes.continue_at(state.next_process, totals);
+        kernel.tables.processes = ProcessTable::thaw(state, plan.processes, &mut take)?;
         for frozen in &state.clients {
             let client = Client::thaw(frozen, take(frozen.fd)?);
             kernel.due.insert(client.id);

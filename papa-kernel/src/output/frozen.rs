@@ -2,24 +2,15 @@
 
 use std::collections::VecDeque;
 
-use super::{Head, RecordKind, Ring};
+use super::Ring;
 use crate::snapshot::v1;
 
 impl Ring {
     /// What a snapshot keeps of it.
     pub(crate) fn freeze(&self) -> v1::Ring<'_> {
-        let head = |head: &Head| v1::Head {
-            timestamp: head.timestamp,
-            length: head.length,
-            kind: match head.kind {
-                RecordKind::Out => v1::Kind::Out,
-                RecordKind::Err => v1::Kind::Err,
-                RecordKind::Closed(code) => v1::Kind::Closed(code),
-            },
-        };
         v1::Ring {
             limit: self.limit as u64,
-            heads: self.heads.iter().map(head).collect(),
+            heads: self.heads.iter().copied().collect(),
             data: self.data.as_slices(),
             first_seq: self.first_seq,
             first_offset: self.first_offset,
@@ -31,15 +22,6 @@ impl Ring {
 
     /// The ring of a snapshot; `None` if its records do not fit its bytes.
     pub(crate) fn thaw(frozen: &v1::Ring<'_>) -> Option<Self> {
-        let head = |head: &v1::Head| Head {
-            timestamp: head.timestamp,
-            length: head.length,
-            kind: match head.kind {
-                v1::Kind::Out => RecordKind::Out,
-                v1::Kind::Err => RecordKind::Err,
-                v1::Kind::Closed(code) => RecordKind::Closed(code),
-            },
-        };
         let data: VecDeque<u8> = [frozen.data.0, frozen.data.1].concat().into();
         let length: u64 = frozen.heads.iter().map(|head| u64::from(head.length)).sum();
         let numbered = frozen.first_seq.checked_add(frozen.heads.len() as u64);
@@ -49,7 +31,7 @@ impl Ring {
         }
         Some(Self {
             limit: usize::try_from(frozen.limit).unwrap_or(usize::MAX),
-            heads: frozen.heads.iter().map(head).collect(),
+            heads: frozen.heads.iter().copied().collect(),
             data,
             first_seq: frozen.first_seq,
             first_offset: frozen.first_offset,

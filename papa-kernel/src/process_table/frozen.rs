@@ -1,7 +1,7 @@
 //! The hosted processes to their snapshot and back.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use nix::sys::epoll::EpollFlags;
 use protocol::papa::{Form, ProcessSpec};
@@ -12,24 +12,10 @@ use crate::output::Ring;
 use crate::poller::{ClientId, Poller, ProcessId, Source};
 use crate::snapshot::v1;
 
-/// What a hosted process of a snapshot had open.
-#[derive(Debug)]
-pub(crate) struct Descriptors {
-    pub(crate) pidfd: OwnedFd,
-    pub(crate) stdout: Option<OwnedFd>,
-    pub(crate) stderr: Option<OwnedFd>,
-}
-
 impl Hosted {
     fn freeze(&self, id: ProcessId, listed: bool) -> v1::Process<'_> {
         let mut request = Vec::new();
         self.spec.print(Form::Exact, false, &mut request);
-        let follower = |follower: &Follower| v1::Follower {
-            client: follower.client.0,
-            next: follower.next,
-            acknowledged: follower.acknowledged,
-            offset: follower.offset,
-        };
         v1::Process {
             id: id.0,
             listed,
@@ -47,115 +33,107 @@ impl Hosted {
             stderr: self.stderr.as_ref().map(AsRawFd::as_raw_fd),
             ring: self.ring.freeze(),
             acknowledged: self.acknowledged,
-            followers: self.followers.iter().map(follower).collect(),
+            followers: self.followers.iter().map(Follower::freeze).collect(),
         }
     }
-}
 
-impl ProcessTable {
-    /// What a snapshot keeps of it: the processes, and the number of the next.
-    pub(crate) fn freeze(&self) -> (Vec<v1::Process<'_>>, u64) {
-        let frozen = self
-            .hosted
-            .iter()
-            .map(|(id, hosted)| hosted.freeze(*id, self.names.get(&hosted.spec.name) == Some(id)));
-        (frozen.collect(), self.next_id)
-    }
-
-    /// Takes in the process of a snapshot.
-    pub(crate) fn thaw(
-        &mut self,
+    fn thaw<E>(
         frozen: &v1::Process<'_>,
-        spec: ProcessSpec,
-        ring: Ring,
-        open: Descriptors,
-    ) {
-        let id = ProcessId(frozen.id);
-        if frozen.listed {
-            self.names.insert(spec.name.clone(), id);
-        }
-        let follower = |follower: &v1::Follower| Follower {
-            client: ClientId(follower.client),
-            next: follower.next,
-            acknowledged: follower.acknowledged,
-            offset: follower.offset,
-        };
-        let hosted = Hosted {
+        (spec, ring): (ProcessSpec, Ring),
+        take: &mut impl FnMut(RawFd) -> Result<OwnedFd, E>,
+    ) -> Result<Self, E> {
+        Ok(Self {
             spec,
             credentials: frozen.credentials.as_ref().map(Credentials::thaw),
             pid: frozen.pid,
-            pidfd: PidFd::from(open.pidfd),
+            pidfd: PidFd::from(take(frozen.pidfd)?),
             started: frozen.started,
             exit: frozen.exit.map(|exit| match exit {
                 v1::Exit::Code(code) => Exit::Code(code),
                 v1::Exit::Signal(signal) => Exit::Signal(signal),
             }),
             removed: frozen.removed,
-            stdout: open.stdout,
-            stderr: open.stderr,
+            stdout: frozen.stdout.map(&mut *take).transpose()?,
+            stderr: frozen.stderr.map(take).transpose()?,
             ring,
             acknowledged: frozen.acknowledged,
-            followers: frozen.followers.iter().map(follower).collect(),
+            followers: frozen.followers.iter().map(Follower::thaw).collect(),
             impatient: false,
-        };
-        self.hosted.insert(id, hosted);
+        })
+    }
+}
+
+impl Follower {
+    fn freeze(&self) -> v1::Follower {
+        let Self { client: ClientId(client), next, acknowledged, offset } = *self;
+        v1::Follower { client, next, acknowledged, offset }
     }
 
-    /// Pipes that outlive their process.
-    pub(crate) fn freeze_leftovers(&self) -> Vec<v1::Leftover> {
-        let pipes = self.leftovers.pipes.iter();
-        pipes
-            .map(|((process, stderr), fd)| v1::Leftover {
-                process: process.0,
-                stderr: *stderr,
+    fn thaw(frozen: &v1::Follower) -> Self {
+        let v1::Follower { client, next, acknowledged, offset } = *frozen;
+        Self { client: ClientId(client), next, acknowledged, offset }
+    }
+}
+
+impl ProcessTable {
+    /// Adds itself to a snapshot.
+    pub(crate) fn freeze_into<'a>(&'a self, state: &mut v1::State<'a>) {
+        let listed =
+            |id: &ProcessId, hosted: &Hosted| self.names.get(&hosted.spec.name) == Some(id);
+        let processes = self.hosted.iter();
+        state.processes =
+            processes.map(|(id, hosted)| hosted.freeze(*id, listed(id, hosted))).collect();
+        state.next_process = self.next_id;
+        let leftovers = self.leftovers.pipes.iter();
+        state.leftovers = leftovers
+            .map(|(&(ProcessId(process), stderr), fd)| v1::Leftover {
+                process,
+                stderr,
                 fd: fd.as_raw_fd(),
             })
-            .collect()
+            .collect();
+        state.doomed = self.doomed.iter().map(|pidfd| pidfd.as_fd().as_raw_fd()).collect();
+        state.dropped = self.dropped;
+        state.discarded = self.leftovers.discarded;
     }
 
-    /// Takes in a pipe that outlives its process.
-    pub(crate) fn thaw_leftover(&mut self, process: ProcessId, stderr: bool, fd: OwnedFd) {
-        self.leftovers.keep(process, stderr, fd);
-    }
-
-    /// Children that are still to be reaped.
-    pub(crate) fn freeze_doomed(&self) -> Vec<i32> {
-        self.doomed.iter().map(|pidfd| pidfd.as_fd().as_raw_fd()).collect()
-    }
-
-    /// Takes in a child that is still to be reaped.
-    pub(crate) fn thaw_doomed(&mut self, pidfd: OwnedFd) {
-        self.doomed.push(PidFd::from(pidfd));
-    }
-
-    /// Bytes dropped by processes that are gone, and discarded from leftover pipes.
-    pub(crate) fn totals(&self) -> (u64, u64) {
-        (self.dropped, self.leftovers.discarded)
-    }
-
-    /// Sets the number of the next process, and the totals so far.
-    pub(crate) fn continue_at(&mut self, next_id: u64, (dropped, discarded): (u64, u64)) {
-        self.next_id = next_id;
-        self.dropped = dropped;
-        self.leftovers.discarded = discarded;
+    /// The processes of a snapshot, whose requests and rings are in `understood`. `take` gives the
+    /// descriptors by their numbers.
+    ///
+    /// # Errors
+    /// That of `take`.
+    pub(crate) fn thaw<E>(
+        state: &v1::State<'_>,
+        understood: Vec<(ProcessSpec, Ring)>,
+        mut take: impl FnMut(RawFd) -> Result<OwnedFd, E>,
+    ) -> Result<Self, E> {
+        let mut table =
+            Self { next_id: state.next_process, dropped: state.dropped, ..Self::default() };
+        for (frozen, understood) in state.processes.iter().zip(understood) {
+            let hosted = Hosted::thaw(frozen, understood, &mut take)?;
+            if frozen.listed {
+                table.names.insert(hosted.spec.name.clone(), ProcessId(frozen.id));
+            }
+            table.hosted.insert(ProcessId(frozen.id), hosted);
+        }
+        for leftover in &state.leftovers {
+            let process = ProcessId(leftover.process);
+            table.leftovers.keep(process, leftover.stderr, take(leftover.fd)?);
+        }
+        table.leftovers.discarded = state.discarded;
+        for number in &state.doomed {
+            table.doomed.push(PidFd::from(take(*number)?));
+        }
+        Ok(table)
     }
 
     /// Reports everything that happens to the processes, after all of them were taken in.
     pub(crate) fn register(&self, poller: &Poller) -> io::Result<()> {
         for (id, hosted) in &self.hosted {
-            if hosted.exit.is_none() {
-                poller.add(&hosted.pidfd, Source::Exit(*id), EpollFlags::EPOLLIN)?;
-            }
-            if let Some(pipe) = &hosted.stdout {
-                poller.add(pipe, Source::Stdout(*id), EpollFlags::EPOLLIN)?;
-            }
-            if let Some(pipe) = &hosted.stderr {
-                poller.add(pipe, Source::Stderr(*id), EpollFlags::EPOLLIN)?;
-            }
+            hosted.register(*id, poller)?;
         }
-        for ((id, stderr), pipe) in &self.leftovers.pipes {
-            let source = if *stderr { Source::Stderr(*id) } else { Source::Stdout(*id) };
-            poller.add(pipe, source, EpollFlags::EPOLLIN)?;
+        for (&(id, stderr), pipe) in &self.leftovers.pipes {
+            poller.add(pipe, Source::output(id, stderr), EpollFlags::EPOLLIN)?;
         }
         Ok(())
     }
