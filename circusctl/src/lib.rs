@@ -36,5 +36,7 @@ pub mod ssh;
 pub mod stats;
 pub mod subscriber;
 pub mod suggest;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod ui;
 pub mod usage;

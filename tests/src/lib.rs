@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod process;
 pub mod program;
 pub mod python;
+pub mod terminal;
 
 pub use daemon::Daemon;
 pub use env::TestEnv;

@@ -84,7 +84,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["cli"],
         ],
     ),
-    ("tests", &[&["kernel", "process", "program"], &["daemon", "python"], &["env"]]),
+    ("tests", &[&["kernel", "process", "program"], &["terminal"], &["daemon", "python"], &["env"]]),
 ];
 
 /// Names that say nothing about what a file owns.

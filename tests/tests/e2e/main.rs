@@ -17,6 +17,7 @@ mod reload_config;
 mod respawn;
 mod stats;
 mod streams;
+mod top;
 
 #[test]
 fn every_file_here_is_part_of_the_test() {
