@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::papa::{
     Argument, Command, Form, Noun, Pattern, Piece, ProcessSpec, SocketSpec, ValueRow,
+    print_following,
 };
 
 use crate::budget::can_grow_to;
@@ -21,6 +22,9 @@ use crate::process_table::Hosted;
 use crate::socket::BindError;
 use crate::socket_table::MakeSocketError;
 use crate::tables::{Tables, first_missing, selected};
+
+/// The longest note beside a process, in bytes.
+const LONGEST_NOTE: usize = 4 << 10;
 
 /// What a verb leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub(crate) enum ExecuteError {
     NotFound(String),
     #[error("The kernel has no memory for this answer")]
     NoMemory,
+    #[error("A note may have {LONGEST_NOTE} bytes at most")]
+    LongNote,
     #[error("Nothing to watch")]
     NothingToWatch,
     #[error("You cannot remove all variables")]
@@ -95,6 +101,13 @@ pub(crate) fn execute(
         Command::MakeSocket(spec) => make_socket(tables, form, *spec)?,
         Command::MakeProcess { spec, watch } => make_process(tables, poller, form, *spec, watch)?,
         Command::Watch(patterns) => watch(tables, &patterns)?,
+        Command::Follow(name) => follow(tables, &name)?,
+        Command::Note(name, note) => {
+            let id = tables.processes.find(&name).map(|(id, _)| id);
+            let hosted = id.and_then(|id| tables.processes.get_mut(id));
+            keep_note(hosted.ok_or(ExecuteError::NotFound(name))?, note)?;
+            Outcome::Reply(Vec::new())
+        }
         Command::Set(name, value) => {
             tables.values.set(name, value);
             Outcome::Reply(Vec::new())
@@ -182,6 +195,24 @@ fn watch(tables: &Tables, patterns: &[Pattern]) -> Result<Outcome, ExecuteError>
     Ok(Outcome::Watch(format!("Watching {}", processes.len()).into_bytes(), processes))
 }
 
+fn follow(tables: &Tables, name: &str) -> Result<Outcome, ExecuteError> {
+    let found = tables.processes.find(name);
+    let (id, hosted) = found.ok_or_else(|| ExecuteError::NotFound(name.to_owned()))?;
+    let (offset, note) = hosted.beginning();
+    let mut text = Vec::new();
+    print_following(offset, note, &mut text);
+    Ok(Outcome::Watch(text, vec![id]))
+}
+
+/// Keeps a note beside a process, unless it is too long.
+pub(crate) fn keep_note(hosted: &mut Hosted, note: Option<Vec<u8>>) -> Result<(), ExecuteError> {
+    if note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) {
+        return Err(ExecuteError::LongNote);
+    }
+    hosted.keep_note(note);
+    Ok(())
+}
+
 fn make_socket(tables: &mut Tables, form: Form, spec: SocketSpec) -> Result<Outcome, ExecuteError> {
     let row = tables.sockets.make(form, spec)?;
     let mut text = Vec::new();
@@ -196,6 +227,9 @@ fn make_process(
     spec: ProcessSpec,
     watch: bool,
 ) -> Result<Outcome, ExecuteError> {
+    if spec.note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) {
+        return Err(ExecuteError::LongNote);
+    }
     let credentials = Credentials::resolve(spec.uid.as_deref(), spec.gid.as_deref())?;
     let printed = |hosted: &Hosted| {
         let mut text = Vec::new();

@@ -15,6 +15,7 @@ pub(crate) fn text(topic: &HelpTopic) -> String {
 fn verb_text(verb: Verb, noun: Option<Noun>) -> &'static str {
     match (verb, noun) {
         (Verb::ExitIfIdle, _) => include_str!("help/exit_if_idle.txt"),
+        (Verb::Follow, _) => include_str!("help/follow.txt"),
         (Verb::Get, _) => include_str!("help/get.txt"),
         (Verb::Help, _) => include_str!("help/help.txt"),
         (Verb::Info, _) => include_str!("help/info.txt"),
@@ -25,6 +26,7 @@ fn verb_text(verb: Verb, noun: Option<Noun>) -> &'static str {
         (Verb::Make, Some(Noun::Processes)) => include_str!("help/make_process.txt"),
         (Verb::Make, Some(Noun::Sockets)) => include_str!("help/make_socket.txt"),
         (Verb::Make, _) => include_str!("help/make.txt"),
+        (Verb::Note, _) => include_str!("help/note.txt"),
         (Verb::Quit, _) => include_str!("help/quit.txt"),
         (Verb::Remove, None) => include_str!("help/remove.txt"),
         (Verb::Remove, Some(Noun::Processes)) => include_str!("help/remove_processes.txt"),

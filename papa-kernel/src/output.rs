@@ -182,6 +182,16 @@ impl Ring {
             .skip(skip)
     }
 
+    /// The number after the last record that ends at or before `offset`.
+    pub(crate) fn seq_at(&self, offset: u64) -> u64 {
+        let mut end = self.first_offset;
+        let whole = self.heads.iter().take_while(|head| {
+            end += u64::from(head.length);
+            end <= offset
+        });
+        self.first_seq + whole.count() as u64
+    }
+
     fn slice(&self, start: usize, end: usize) -> (&[u8], &[u8]) {
         let (front, back) = self.data.as_slices();
         let part = |half: &'_ [u8], base: usize| {

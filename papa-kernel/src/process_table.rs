@@ -97,11 +97,12 @@ impl Hosted {
             gid: self.credentials.as_ref().map(Credentials::gid),
             shell: self.spec.shell,
             dropped: Some(self.ring.dropped()).filter(|dropped| *dropped > 0),
+            note: self.spec.note.clone(),
             args: self.spec.argv.iter().map(|argument| argument.text().to_vec()).collect(),
         }
     }
 
-    /// Whether `wanted` describes this process. The buffer size may be left out.
+    /// Whether `wanted` describes this process. The buffer size may be left out, and notes do not count.
     pub(crate) fn matches(&self, wanted: &ProcessSpec, credentials: Option<&Credentials>) -> bool {
         let sorted = |spec: &ProcessSpec| {
             let (mut env, mut limits) = (spec.env.clone(), spec.rlimits.clone());
@@ -140,6 +141,21 @@ impl Hosted {
     /// The clients that follow it.
     pub(crate) fn followers(&self) -> impl Iterator<Item = ClientId> + '_ {
         self.followers.iter().map(|follower| follower.client)
+    }
+
+    /// Keeps a note in place of the last one.
+    pub(crate) fn keep_note(&mut self, note: Option<Vec<u8>>) {
+        self.spec.note = note.filter(|note| !note.is_empty());
+    }
+
+    /// Where a client begins that follows from now on: bytes that came before, and the note.
+    pub(crate) fn beginning(&self) -> (u64, &[u8]) {
+        (self.ring.released_offset(), self.spec.note.as_deref().unwrap_or_default())
+    }
+
+    /// The number after the last record that ends at or before `offset`, of those below `seq`.
+    pub(crate) fn records_up_to(&self, offset: u64, seq: u64) -> u64 {
+        self.ring.seq_at(offset).min(seq)
     }
 
     /// Lets `client` follow from the oldest unacknowledged record.

@@ -5,10 +5,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use protocol::papa::{PROMPT, parse_request};
+use protocol::papa::{Answer, PROMPT, parse_request};
 
 use crate::client::{Client, Mode};
-use crate::command::{Outcome, execute};
+use crate::command::{Outcome, execute, keep_note};
 use crate::poller::Poller;
 use crate::tables::Tables;
 use crate::watch::Watch;
@@ -129,18 +129,36 @@ fn answer(client: &mut Client, tables: &mut Tables, poller: &Poller, line: &[u8]
     Progress::Waits
 }
 
-/// Takes the answer to a block: any line acknowledges, one that begins with `q` stops as well.
+/// Takes the answer to a block. A line that cannot be understood ends the stream and releases nothing.
 fn take_answer(client: &mut Client, tables: &mut Tables, line: &[u8]) {
     let Mode::Watching(watch) = &mut client.mode else { return };
-    watch.acknowledge(&mut tables.processes);
-    let stop = line.trim_ascii().first().is_some_and(|byte| matches!(byte, b'q' | b'Q'));
-    let text = match (watch.is_over(), stop) {
-        (true, _) => "Nothing left to watch",
-        (false, true) => "Stopped watching",
-        (false, false) => return,
+    let text = match answered(watch, tables, line) {
+        Ok(false) => return,
+        Ok(true) if watch.is_over() => "Nothing left to watch".to_owned(),
+        Ok(true) => "Stopped watching".to_owned(),
+        Err(error) => format!("Error: {error}"),
     };
     stop_watching(client, tables);
     client.output.extend(format!("{text}\n{PROMPT}").bytes());
+}
+
+/// Whether the answer ends the stream.
+fn answered(watch: &mut Watch, tables: &mut Tables, line: &[u8]) -> Result<bool, String> {
+    let answer = Answer::parse(watch.is_exact(), line).map_err(|error| error.to_string())?;
+    let (up_to, note) = match answer {
+        Answer::Acknowledge | Answer::Stop => (None, None),
+        Answer::Note(ref note) => (None, Some(note)),
+        Answer::AcknowledgeUpTo(offset, ref note) => (Some(offset), Some(note)),
+    };
+    if let Some(note) = note {
+        let only = watch.only_process().and_then(|id| tables.processes.get_mut(id));
+        let hosted = only.ok_or("A note needs a stream of one process")?;
+        keep_note(hosted, Some(note.clone())).map_err(|error| error.to_string())?;
+    }
+    if !matches!(answer, Answer::Note(_)) {
+        watch.acknowledge(&mut tables.processes, up_to);
+    }
+    Ok(answer == Answer::Stop || watch.is_over())
 }
 
 /// Ends the stream, if there is one; lines are commands again.

@@ -125,9 +125,23 @@ impl Watch {
         true
     }
 
-    /// Takes the answer to a block: all of it was read.
-    pub(crate) fn acknowledge(&mut self, table: &mut ProcessTable) {
-        for (id, seq) in std::mem::take(&mut self.unanswered) {
+    /// Whether answers in exact form are understood.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.form == Form::Exact
+    }
+
+    /// The process, if there is only one.
+    pub(crate) fn only_process(&self) -> Option<ProcessId> {
+        self.followed.first().copied().filter(|_| self.followed.len() == 1)
+    }
+
+    /// Takes the answer to a block: all of it was read, or of its only process what ends at or before
+    /// an offset.
+    pub(crate) fn acknowledge(&mut self, table: &mut ProcessTable, up_to: Option<u64>) {
+        for (id, sent) in std::mem::take(&mut self.unanswered) {
+            let part =
+                up_to.and_then(|offset| Some(table.get_mut(id)?.records_up_to(offset, sent)));
+            let seq = part.unwrap_or(sent);
             if table.acknowledge(id, self.client, seq) {
                 self.followed.remove(&id);
                 self.changed.remove(&id);

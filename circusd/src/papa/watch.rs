@@ -69,9 +69,7 @@ impl Watch {
                 Record::Closed { code, .. } => self.block.closed = Some(code),
                 Record::Dropped { bytes, .. } => self.block.dropped += bytes,
                 Record::EndOfBlock => return Ok(std::mem::take(&mut self.block)),
-                other @ (Record::Watching(_) | Record::Row(_) | Record::Stopped(_)) => {
-                    return Err(refusal(other));
-                }
+                other => return Err(refusal(other)),
             }
         }
     }

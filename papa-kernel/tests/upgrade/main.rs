@@ -49,7 +49,7 @@ fn everything_a_kernel_holds_survives_in_the_same_process() {
     let path = kernel.directory.path().join("managed.sock");
     client.ask(&format!("%make socket local path={}", path.display()));
     client.ask("%make socket many reuseport=1");
-    client.ask(&format!("%make process puppet bufsize=100 {PUPPET}"));
+    client.ask(&format!("%make process puppet bufsize=100 note=a%20b {PUPPET}"));
     client.ask("%make process gone sh -c echo%20last;exit%203");
     client.ask("%make process limits sh -c ulimit%20-n");
     client.ask(

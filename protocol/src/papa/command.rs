@@ -13,11 +13,13 @@ use super::spec::{ProcessSpec, SpecError};
 #[expect(missing_docs, reason = "each variant is the verb of its name")]
 pub enum Verb {
     ExitIfIdle,
+    Follow,
     Get,
     Help,
     Info,
     List,
     Make,
+    Note,
     Quit,
     Remove,
     Set,
@@ -67,6 +69,10 @@ pub enum Command {
     MakeSocket(Box<SocketSpec>),
     /// Follows the output of processes; no patterns: all.
     Watch(Vec<Pattern>),
+    /// Follows one process and says from where (an extension, exact form only).
+    Follow(String),
+    /// Keeps a note beside a process; `None` removes it (an extension, exact form only).
+    Note(String, Option<Vec<u8>>),
     /// Stores a value; `None` removes it.
     Set(String, Option<Vec<u8>>),
     /// Reads a value.
@@ -112,6 +118,9 @@ pub enum CommandError {
     /// `get` or `set` without a name.
     #[error("Value requires a name")]
     NoValueName,
+    /// `follow` or `note` without a name.
+    #[error("\"{0}\" must be followed by the name of a process")]
+    NoProcessName(&'static str),
     /// Control characters in a name would break the rows of other clients.
     #[error("Bad name \"{0}\" - control characters are refused")]
     BadName(String),
@@ -128,6 +137,8 @@ struct Entry {
     name: &'static str,
     verb: Verb,
     nouns: &'static [(&'static str, Noun)],
+    /// A classic line does not know it, and it must be written out.
+    extension: bool,
 }
 
 const ALL_NOUNS: &[(&str, Noun)] =
@@ -135,24 +146,30 @@ const ALL_NOUNS: &[(&str, Noun)] =
 
 /// In alphabetical order, which decides between abbreviations.
 const VERBS: &[Entry] = &[
-    Entry { name: "exit-if-idle", verb: Verb::ExitIfIdle, nouns: &[] },
-    Entry { name: "get", verb: Verb::Get, nouns: &[] },
-    Entry { name: "help", verb: Verb::Help, nouns: &[] },
-    Entry { name: "info", verb: Verb::Info, nouns: &[] },
-    Entry { name: "list", verb: Verb::List, nouns: ALL_NOUNS },
-    Entry {
-        name: "make",
-        verb: Verb::Make,
-        nouns: &[("process", Noun::Processes), ("socket", Noun::Sockets)],
-    },
-    Entry { name: "quit", verb: Verb::Quit, nouns: &[] },
-    Entry { name: "remove", verb: Verb::Remove, nouns: ALL_NOUNS },
-    Entry { name: "set", verb: Verb::Set, nouns: &[] },
-    Entry { name: "upgrade", verb: Verb::Upgrade, nouns: &[] },
-    Entry { name: "watch", verb: Verb::Watch, nouns: &[("processes", Noun::Processes)] },
+    Entry::new("exit-if-idle", Verb::ExitIfIdle, &[]),
+    Entry::extension("follow", Verb::Follow),
+    Entry::new("get", Verb::Get, &[]),
+    Entry::new("help", Verb::Help, &[]),
+    Entry::new("info", Verb::Info, &[]),
+    Entry::new("list", Verb::List, ALL_NOUNS),
+    Entry::new("make", Verb::Make, &[("process", Noun::Processes), ("socket", Noun::Sockets)]),
+    Entry::extension("note", Verb::Note),
+    Entry::new("quit", Verb::Quit, &[]),
+    Entry::new("remove", Verb::Remove, ALL_NOUNS),
+    Entry::new("set", Verb::Set, &[]),
+    Entry::new("upgrade", Verb::Upgrade, &[]),
+    Entry::new("watch", Verb::Watch, &[("processes", Noun::Processes)]),
 ];
 
 impl Entry {
+    const fn new(name: &'static str, verb: Verb, nouns: &'static [(&'static str, Noun)]) -> Self {
+        Self { name, verb, nouns, extension: false }
+    }
+
+    const fn extension(name: &'static str, verb: Verb) -> Self {
+        Self { name, verb, nouns: &[], extension: true }
+    }
+
     fn noun_names(&self) -> String {
         self.nouns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     }
@@ -198,6 +215,11 @@ fn parse(form: Form, verb: &Word, words: &[Word]) -> Result<Command, CommandErro
         Verb::Info => Command::Info,
         Verb::Quit => Command::Quit,
         Verb::Upgrade => Command::Upgrade(words.first().map(Word::bytes).transpose()?),
+        Verb::Follow => Command::Follow(process_name(entry, words)?),
+        Verb::Note => {
+            let name = process_name(entry, words)?;
+            Command::Note(name, words.get(1).map(Word::bytes).transpose()?)
+        }
         Verb::Get => Command::Get(value_name(words)?),
         Verb::Set => {
             let name = value_name(words)?;
@@ -225,13 +247,15 @@ fn parse(form: Form, verb: &Word, words: &[Word]) -> Result<Command, CommandErro
 
 fn find_verb(form: Form, word: &Word) -> Result<&'static Entry, CommandError> {
     let text = word.text()?.to_lowercase();
-    let entry = VERBS.iter().find(|entry| !text.is_empty() && entry.name.starts_with(&text));
+    let known = VERBS.iter().filter(|entry| form == Form::Exact || !entry.extension);
+    let entry = known.clone().find(|entry| !text.is_empty() && entry.name.starts_with(&text));
     let entry = entry.ok_or_else(|| {
         // The original shows the word as it came, which for an exact line begins with `%`.
         let mark = if form == Form::Exact { "%" } else { "" };
         CommandError::UnknownVerb(format!("{mark}{text}"))
     })?;
-    if matches!(entry.verb, Verb::ExitIfIdle | Verb::Upgrade) && text != entry.name {
+    let in_full = entry.extension || matches!(entry.verb, Verb::ExitIfIdle | Verb::Upgrade);
+    if in_full && text != entry.name {
         return Err(CommandError::Abbreviated(entry.name));
     }
     Ok(entry)
@@ -242,6 +266,10 @@ fn find_noun(entry: &Entry, word: &Word) -> Result<Noun, CommandError> {
     let noun = entry.nouns.iter().find(|(name, _)| !text.is_empty() && name.starts_with(&text));
     noun.map(|(_, noun)| *noun)
         .ok_or_else(|| CommandError::BadNoun { verb: entry.name, nouns: entry.noun_names() })
+}
+
+fn process_name(entry: &Entry, words: &[Word]) -> Result<String, CommandError> {
+    Ok(words.first().ok_or(CommandError::NoProcessName(entry.name))?.text()?)
 }
 
 fn value_name(words: &[Word]) -> Result<String, CommandError> {
@@ -296,6 +324,11 @@ impl Command {
             Self::Watch(patterns) => {
                 words.extend([b"watch".as_slice(), b"processes"]);
                 words.extend(patterns.iter().map(|pattern| pattern.0.as_bytes()));
+            }
+            Self::Follow(name) => words.extend([b"follow", name.as_bytes()]),
+            Self::Note(name, text) => {
+                words.extend([b"note", name.as_bytes()]);
+                words.extend(text.as_deref());
             }
             Self::Set(name, value) => {
                 words.extend([b"set", name.as_bytes()]);

@@ -14,11 +14,12 @@
 //!          | 1*( printable | "%" HEX HEX )       ; printable: 0x21..0x7e without "%"
 //! option   = name "=" word
 //! reply    = text LF "> " | "Error: " text LF "> "
-//! stream   = "Watching " count LF *block end
+//! stream   = ( "Watching " count | "Following " offset " " word ) LF *block end
 //! block    = 1*record "] "
 //! record   = ( "out" | "err" ) ":" name ":" seconds ":" length LF data LF
 //!          | "closed:" name ":" seconds ":" code LF
 //!          | "dropped:" name ":" seconds ":" bytes LF          ; exact form only
+//! answer   = text LF | "%ack " offset " " word LF | "%note " word LF    ; the last two: exact form only
 //! end      = ( "Nothing left to watch" | "Stopped watching" | "Error: " text ) LF "> "
 //! ```
 //!
@@ -38,6 +39,7 @@
 //! exact form has encoded names in its heads and reports evicted output in `dropped` records. An
 //! old kernel answers `Error: Unknown command "%..."`, which is how a client tells the two apart.
 
+mod answer;
 mod argument;
 mod command;
 mod line;
@@ -49,11 +51,13 @@ mod row;
 mod socket_spec;
 mod spec;
 
+pub use answer::{Answer, BadAnswer};
 pub use argument::{Argument, Piece};
 pub use command::{Command, CommandError, HelpTopic, Noun, Pattern, Verb, parse_request};
 pub use line::{Form, LineError, Word, split_line};
 pub use output::{
-    BlockDecoder, Output, Record, StreamError, print_closed, print_dropped, print_output,
+    BlockDecoder, Output, Record, StreamError, print_closed, print_dropped, print_following,
+    print_output,
 };
 pub use percent::{decode, encode};
 pub use reply::{GREETING, PROMPT, Reply, ReplyDecoder, ReplyError};

@@ -8,6 +8,13 @@ use super::percent;
 pub enum Record {
     /// The stream begins; so many processes are followed.
     Watching(usize),
+    /// The stream of `follow` begins.
+    Following {
+        /// Bytes that the process had printed before what comes next.
+        offset: u64,
+        /// The note beside the process; empty if there is none.
+        note: Vec<u8>,
+    },
     /// The row that `make process watch=1` answers with before the stream begins.
     Row(Vec<u8>),
     /// Bytes that a process wrote to stdout.
@@ -105,6 +112,12 @@ pub fn print_closed(form: Form, name: &str, timestamp: f64, code: i32, out: &mut
 pub fn print_dropped(name: &str, timestamp: f64, bytes: u64, out: &mut Vec<u8>) {
     let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
     print_head(Form::Exact, "dropped", name, timestamp, bytes, out);
+}
+
+/// Appends the line that begins the stream of `follow`.
+pub fn print_following(offset: u64, note: &[u8], out: &mut Vec<u8>) {
+    out.extend(format!("Following {offset} ").bytes());
+    percent::encode(note, out);
 }
 
 /// Takes a stream apart, however it is cut into pieces on the way.
@@ -245,12 +258,22 @@ fn text_record(line: &[u8], after: &[u8]) -> Option<(Record, usize)> {
     {
         return Some((Record::Watching(count), 0));
     }
+    if let Some(record) = following(line) {
+        return Some((record, 0));
+    }
     if after.starts_with(b"> ") {
         return Some((Record::Stopped(String::from_utf8_lossy(line).into_owned()), 2));
     }
     let undecided = b"> ".starts_with(after);
     let row = !line.starts_with(b"Error: ") && line.windows(5).any(|part| part == b" pid=");
     (row || !undecided).then(|| (Record::Row(line.to_vec()), 0))
+}
+
+fn following(line: &[u8]) -> Option<Record> {
+    let (offset, note) =
+        std::str::from_utf8(line).ok()?.strip_prefix("Following ")?.split_once(' ')?;
+    let note = percent::decode(note.as_bytes()).ok()?;
+    Some(Record::Following { offset: offset.parse().ok()?, note })
 }
 
 fn shown(line: &[u8]) -> String {
@@ -285,6 +308,10 @@ mod tests {
                 }
                 Record::EndOfBlock => out.extend(b"] "),
                 Record::Watching(count) => out.extend(format!("Watching {count}\n").bytes()),
+                Record::Following { offset, note } => {
+                    print_following(*offset, note, &mut out);
+                    out.push(b'\n');
+                }
                 Record::Stopped(text) => out.extend(format!("{text}\n> ").bytes()),
                 Record::Row(line) => {
                     out.extend(line);
@@ -317,7 +344,8 @@ mod tests {
         fn exact_streams_survive_in_any_pieces(
             middle in prop::collection::vec(record(), 0..8), cut in 1usize..40
         ) {
-            let mut sent = vec![Record::Watching(1)];
+            let note = vec![cut as u8, b' ', b'%'];
+            let mut sent = vec![Record::Watching(1), Record::Following { offset: 1 << 60, note }];
             sent.extend(middle);
             sent.push(Record::Stopped("Nothing left to watch".to_owned()));
             let bytes = print(Form::Exact, &sent);

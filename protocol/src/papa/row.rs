@@ -30,6 +30,8 @@ pub struct ProcessRow {
     pub shell: bool,
     /// Bytes of output that were evicted unread; shown when there are any.
     pub dropped: Option<u64>,
+    /// What a client has noted beside it (exact form only).
+    pub note: Option<Vec<u8>>,
     /// Its arguments as given. A classic row cannot be split, so it parses to a single element.
     pub args: Vec<Vec<u8>>,
 }
@@ -88,6 +90,10 @@ impl ProcessRow {
             text.push_str(&format!(" dropped={dropped}"));
         }
         out.extend(text.bytes());
+        if let Some(note) = self.note.as_ref().filter(|_| form == Form::Exact) {
+            out.extend(b" note=");
+            form.print_value(note, out);
+        }
         for (at, argument) in self.args.iter().enumerate() {
             out.extend(if at == 0 { b" args=".as_slice() } else { b" " });
             form.print_value(argument, out);
@@ -116,6 +122,9 @@ impl ProcessRow {
                 "gid" => row.gid = Some(parsed(line, value)?),
                 "shell" => row.shell = value == "True",
                 "dropped" => row.dropped = Some(parsed(line, value)?),
+                "note" if form == Form::Exact => {
+                    row.note = Some(percent::decode(value.as_bytes()).map_err(|_| refused(line))?);
+                }
                 _ => {}
             }
         }
@@ -268,9 +277,10 @@ mod tests {
             any::<bool>(),
             0.0..4e9f64,
             any::<Option<u64>>(),
+            any::<Option<Vec<u8>>>(),
             prop::collection::vec(any::<Vec<u8>>(), 1..4),
         )
-            .prop_map(|(name, pid, running, started, dropped, args)| ProcessRow {
+            .prop_map(|(name, pid, running, started, dropped, note, args)| ProcessRow {
                 name,
                 pid,
                 running,
@@ -279,6 +289,7 @@ mod tests {
                 gid: None,
                 shell: running,
                 dropped,
+                note,
                 args,
             })
     }

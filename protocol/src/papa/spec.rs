@@ -89,6 +89,8 @@ pub struct ProcessSpec {
     pub umask: Option<u32>,
     /// Run the words through `/bin/sh -c`.
     pub shell: bool,
+    /// What a client wants to be kept beside the process (an extension, exact form only).
+    pub note: Option<Vec<u8>>,
 }
 
 impl ProcessSpec {
@@ -108,7 +110,7 @@ impl ProcessSpec {
             if name.text().as_deref() == Ok("watch") {
                 watch = flag("watch", &value)?;
             } else {
-                spec.set_option(&name, &value)?;
+                spec.set_option(form, &name, &value)?;
             }
             words = rest;
         }
@@ -121,7 +123,7 @@ impl ProcessSpec {
         Ok((spec, watch))
     }
 
-    fn set_option(&mut self, name: &Word, value: &Word) -> Result<(), SpecError> {
+    fn set_option(&mut self, form: Form, name: &Word, value: &Word) -> Result<(), SpecError> {
         if let Some(key) = name.strip_prefix("env.") {
             let (key, value) = (key.bytes()?, value.bytes()?);
             self.env.retain(|(known, _)| *known != key);
@@ -149,6 +151,7 @@ impl ProcessSpec {
             "stderr" => self.stderr = output_mode("stderr", value)?,
             "umask" => self.umask = Some(umask(value)?),
             "shell" => self.shell = flag("shell", value)?,
+            "note" if form == Form::Exact => self.note = Some(value.bytes()?),
             other => return Err(SpecError::UnknownOption(other.to_owned())),
         }
         Ok(())
@@ -171,6 +174,7 @@ impl ProcessSpec {
         line.option("stderr", stderr);
         line.number("umask", self.umask);
         line.number("shell", self.shell.then_some(1));
+        line.option("note", self.note.as_ref().filter(|_| form == Form::Exact));
         line.number("watch", watch.then_some(1));
         for (key, value) in &self.env {
             line.named(b"env.", key, value);

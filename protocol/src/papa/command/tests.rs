@@ -48,6 +48,18 @@ fn names_that_would_break_the_stream_need_the_exact_form() {
 }
 
 #[test]
+fn extensions_are_exact_and_written_out() {
+    assert_eq!(answer("%follow a%20b"), "Some(Follow(\"a b\"))");
+    assert_eq!(answer("%note a"), "Some(Note(\"a\", None))");
+    assert_eq!(answer("%note a %"), "Some(Note(\"a\", Some([])))");
+    assert_eq!(answer("%f a"), "You cannot abbreviate \"follow\"");
+    assert_eq!(answer("%follow"), "\"follow\" must be followed by the name of a process");
+    for line in ["f a", "follow a", "n a", "note a b"] {
+        assert!(answer(line).starts_with("Unknown command"), "{line}");
+    }
+}
+
+#[test]
 fn an_exact_set_can_store_the_empty_value() {
     assert_eq!(answer("%set a"), "Some(Set(\"a\", None))");
     assert_eq!(answer("%set a %"), "Some(Set(\"a\", Some([])))");
@@ -68,7 +80,7 @@ fn process() -> impl Strategy<Value = Command> {
         ("[^\0-\x1f\x7f-\u{9f}]{1,8}", prop::collection::vec(argument, 1..4), env),
         (any::<Option<String>>(), any::<Option<Vec<u8>>>(), output, error),
         (prop::option::of(0..1u64 << 30), prop::option::of(0..0o1000u32)),
-        (any::<Option<u64>>(), any::<bool>(), any::<bool>()),
+        (any::<Option<u64>>(), any::<bool>(), any::<bool>(), any::<Option<Vec<u8>>>()),
     )
         .prop_map(|((name, argv, env), (uid, working_dir, stdout, stderr), sizes, rest)| {
             let env = env.into_iter().map(|(k, v)| (k.into_bytes(), v)).collect();
@@ -85,6 +97,7 @@ fn process() -> impl Strategy<Value = Command> {
                 bufsize: sizes.0,
                 umask: sizes.1,
                 shell: rest.1,
+                note: rest.3,
             };
             Command::MakeProcess { spec: Box::new(spec), watch: rest.2 }
         })

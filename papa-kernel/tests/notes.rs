@@ -1,0 +1,90 @@
+//! Notes beside processes, and acknowledgements of a part of a block.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "only tests use it")]
+
+mod harness;
+
+use harness::{Client, Kernel, wait_until};
+
+/// A process that prints `one` to stdout, `two` to stderr and `thr` without an end to stdout, in this
+/// order, and then waits.
+const PRINTER: &str = "/bin/sh -c echo%20one;sleep%200.1;echo%20two%20%3E%262;sleep%200.1;printf%20thr;exec%20sleep%20100";
+
+/// Follows the process, which has output. The stream must begin as expected; the first block is returned.
+fn follow(kernel: &Kernel, expected: &str) -> (Client, String) {
+    let mut client = kernel.client();
+    client.send("%follow p\n");
+    let text = client.block();
+    let (head, block) = text.split_once('\n').unwrap();
+    assert_eq!(head, format!("Following {expected}"));
+    (client, block.to_owned())
+}
+
+/// Waits until the process has printed everything.
+fn printer(kernel: &Kernel) {
+    kernel.client().ask(&format!("%make process p {PRINTER}"));
+    wait_until("everything is printed", || kernel.info("unread") == 11);
+}
+
+#[test]
+fn a_part_of_a_block_is_released_and_the_rest_comes_again() {
+    let kernel = Kernel::start(&[]);
+    printer(&kernel);
+    let (mut one, block) = follow(&kernel, "0 %");
+    assert!(block.contains(":4\none\n") && block.contains(":3\nthr"), "{block}");
+    // A note alone answers nothing; the acknowledgement replaces it. Nine bytes are within the last record.
+    one.send("%note before\n%ack 9 after%20all\n");
+    wait_until("the first two records are released", || kernel.info("unread") == 3);
+    // What was sent does not come again on this connection.
+    drop(one);
+    let (_two, block) = follow(&kernel, "8 after%20all");
+    assert!(block.contains("thr") && !block.contains("two"), "{block}");
+    let row = kernel.client().ask("%list processes p");
+    assert!(row.contains(" note=after%20all "), "{row}");
+    let row = kernel.client().ask("list processes p");
+    assert!(!row.contains("note"), "a classic client does not see it: {row}");
+}
+
+#[test]
+fn a_note_that_was_sent_before_the_end_of_its_sender_counts() {
+    let kernel = Kernel::start(&[]);
+    printer(&kernel);
+    for round in 0..200 {
+        let note = if round == 0 { "%".to_owned() } else { (round - 1).to_string() };
+        let (mut client, _) = follow(&kernel, &format!("0 {note}"));
+        client.send(format!("%note {round}\n"));
+        drop(client);
+    }
+    assert_eq!(kernel.info("unread"), 11, "nothing was released");
+}
+
+#[test]
+fn what_is_no_answer_ends_the_stream_and_releases_nothing() {
+    let kernel = Kernel::start(&[]);
+    printer(&kernel);
+    let long = format!("%note {}", "x".repeat(5000));
+    for line in ["%ack x y", "%ack 3", "%release", long.as_str()] {
+        let (mut client, _) = follow(&kernel, "0 %");
+        client.send(format!("{line}\n"));
+        assert!(client.read_to("> ").starts_with("Error: "), "{line}");
+        assert_eq!(client.ask("get x"), "", "it goes on with commands");
+    }
+    assert_eq!(kernel.info("unread"), 11);
+}
+
+#[test]
+fn notes_are_kept_changed_and_cleared_by_command() {
+    let kernel = Kernel::start(&[]);
+    let mut client = kernel.client();
+    client.ask(&format!("%make process p note=a%0Ab {PRINTER}"));
+    assert!(client.ask("%list processes p").contains(" note=a%0Ab "));
+    // The same process with another note is the same process.
+    assert!(client.ask(&format!("%make process p note=c {PRINTER}")).contains(" note=a%0Ab "));
+    assert_eq!(client.ask("%note p d"), "");
+    assert!(client.ask("%list processes p").contains(" note=d "));
+    assert_eq!(client.ask("%note p"), "");
+    assert!(!client.ask("%list processes p").contains("note"));
+    assert_eq!(client.ask("%note q d"), "Error: q not found");
+    assert_eq!(client.ask("%follow q"), "Error: q not found");
+    assert_eq!(client.ask("note p d"), "Error: Unknown command \"note\"");
+    assert!(client.ask("make process r note=x true").starts_with("Error: Unknown option"));
+}
