@@ -14,6 +14,7 @@ use crate::hook::runner::Surroundings;
 use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
 use crate::papa::start::{StartError, reach};
+use crate::process::settlement;
 use crate::python::request::Requests;
 use crate::socket::{SocketError, SocketTable, Sockets};
 use crate::watcher::handle::WatcherHandle;
@@ -64,7 +65,7 @@ pub async fn build(
     let mut config = config;
     let kernel = kernel_for(&config).await?;
     let table = SocketTable::open(&config.sockets, kernel.as_ref()).await?;
-    let hosted = hosted(kernel.as_ref(), "circus.*").await;
+    let hosted = settled(kernel.as_ref()).await;
     let mut adopted = adoption(&config, hosted.inspect_err(|_| table.unlink())?);
     for row in &adopted.strangers {
         warn!(
@@ -159,6 +160,15 @@ pub async fn hosted(
         Some(kernel) => kernel.list_processes(pattern).await.map_err(BuildError::Kernel),
         None => Ok(Vec::new()),
     }
+}
+
+/// All our processes in the kernel, with what is known about their last writes.
+async fn settled(kernel: Option<&KernelClient>) -> Result<Vec<ProcessRow>, BuildError> {
+    let mut rows = hosted(kernel, "circus.*").await?;
+    if let Some(kernel) = kernel {
+        settlement::settle(kernel, &mut rows).await.map_err(BuildError::Kernel)?;
+    }
+    Ok(rows)
 }
 
 fn adoption(config: &Config, hosted: Vec<ProcessRow>) -> Plan {

@@ -162,6 +162,14 @@ impl KernelClient {
         self.ask(Command::Remove(Noun::Sockets, patterns(pattern))).await.map(drop)
     }
 
+    /// Keeps a note beside a process.
+    ///
+    /// # Errors
+    /// [`PapaError::Refused`] when the kernel does not have it, or knows no notes.
+    pub async fn note(&self, process: &str, note: Vec<u8>) -> Result<(), PapaError> {
+        self.ask(Command::Note(process.to_owned(), Some(note))).await.map(drop)
+    }
+
     /// Asks the kernel to end if it holds nothing.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 use super::client::PapaError;
 use super::connection::Connection;
-use protocol::papa::{BlockDecoder, Command, Output, Pattern, Record};
+use protocol::papa::{Answer, BlockDecoder, Command, Form, Output, Pattern, Record};
 
 /// The largest record that is taken, in bytes; the kernel reads pipes in far smaller pieces.
 const MAX_RECORD: usize = 64 * 1024 * 1024;
@@ -16,6 +16,10 @@ pub struct Piece {
     pub is_stderr: bool,
     /// When the kernel read it, in seconds since the epoch.
     pub time: f64,
+    /// Bytes that the process had printed before it, if the kernel tells.
+    pub offset: u64,
+    /// Bytes before it that the kernel had to drop.
+    pub missing: u64,
     /// The bytes.
     pub data: Vec<u8>,
 }
@@ -27,8 +31,8 @@ pub struct Block {
     pub output: Vec<Piece>,
     /// The process has ended: exit status, −signal, or unknown.
     pub closed: Option<Option<i32>>,
-    /// Bytes that the kernel had to drop before these.
-    pub dropped: u64,
+    /// Bytes that the process had printed at its end.
+    pub end: u64,
 }
 
 /// A connection that follows a process.
@@ -37,24 +41,54 @@ pub struct Watch {
     decoder: BlockDecoder,
     block: Block,
     received: Vec<u8>,
+    /// Bytes that the process had printed before what comes next, if the kernel tells.
+    offset: u64,
+    /// Dropped before what comes next.
+    missing: u64,
+    exact: bool,
 }
 
 impl Watch {
-    /// Asks the kernel to follow `process` on this connection.
+    /// Asks the kernel to follow `process` on this connection. A kernel that knows the exact form keeps
+    /// notes and tells offsets.
     ///
     /// # Errors
     /// [`PapaError::Refused`] when the kernel does not have it.
     pub async fn begin(mut connection: Connection, process: &str) -> Result<Self, PapaError> {
         let form = connection.form();
-        let command = Command::Watch(vec![Pattern(process.to_owned())]);
+        let exact = form == Form::Exact;
+        let command = match form {
+            Form::Exact => Command::Follow(process.to_owned()),
+            Form::Classic => Command::Watch(vec![Pattern(process.to_owned())]),
+        };
         connection.send(&command.to_line(form)).await?;
         let mut decoder = BlockDecoder::new(form, MAX_RECORD);
         decoder.feed(&connection.take_rest());
-        let mut watch = Self { connection, decoder, block: Block::default(), received: Vec::new() };
+        let mut watch = Self {
+            connection,
+            decoder,
+            block: Block::default(),
+            received: Vec::new(),
+            offset: 0,
+            missing: 0,
+            exact,
+        };
         match watch.record().await? {
-            Record::Watching(_) => Ok(watch),
-            other => Err(refusal(other)),
+            Record::Watching(_) => {}
+            Record::Following { offset, .. } => watch.offset = offset,
+            other => return Err(refusal(other)),
         }
+        Ok(watch)
+    }
+
+    /// The kernel keeps notes, and parts of a block can be acknowledged.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Bytes that the process had printed before what comes next.
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The next block. May be given up while it waits: what has come so far is kept.
@@ -64,22 +98,37 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Block, PapaError> {
         loop {
             match self.record().await? {
-                Record::Out(output) => self.block.output.push(piece(false, output)),
-                Record::Err(output) => self.block.output.push(piece(true, output)),
+                Record::Out(output) => self.take(false, output),
+                Record::Err(output) => self.take(true, output),
                 Record::Closed { code, .. } => self.block.closed = Some(code),
-                Record::Dropped { bytes, .. } => self.block.dropped += bytes,
-                Record::EndOfBlock => return Ok(std::mem::take(&mut self.block)),
+                Record::Dropped { bytes, .. } => {
+                    self.missing += bytes;
+                    self.offset += bytes;
+                }
+                Record::EndOfBlock => {
+                    self.block.end = self.offset;
+                    return Ok(std::mem::take(&mut self.block));
+                }
                 other => return Err(refusal(other)),
             }
         }
     }
 
-    /// Tells the kernel that the last block has been dealt with.
+    fn take(&mut self, is_stderr: bool, output: Output) {
+        let Output { timestamp: time, data, .. } = output;
+        let (offset, missing) = (self.offset, std::mem::take(&mut self.missing));
+        self.offset += data.len() as u64;
+        self.block.output.push(Piece { is_stderr, time, offset, missing, data });
+    }
+
+    /// Answers a block, or keeps a note beside the process.
     ///
     /// # Errors
     /// The connection is broken.
-    pub async fn acknowledge(&mut self) -> Result<(), PapaError> {
-        self.connection.send(b"\n").await
+    pub async fn answer(&mut self, answer: &Answer) -> Result<(), PapaError> {
+        let mut line = Vec::new();
+        answer.print(&mut line);
+        self.connection.send(&line).await
     }
 
     /// Waits for the kernel's word that nothing is left to follow.
@@ -106,10 +155,6 @@ impl Watch {
             self.decoder.feed(&self.received);
         }
     }
-}
-
-fn piece(is_stderr: bool, output: Output) -> Piece {
-    Piece { is_stderr, time: output.timestamp, data: output.data }
 }
 
 fn refusal(record: Record) -> PapaError {

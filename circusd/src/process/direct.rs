@@ -174,7 +174,7 @@ async fn pump(drain: Drain, pipe: OwnedFd, mut ended: watch::Receiver<bool>) {
         }
     }
     // A stream that cannot be written says so itself, and keeps what it can.
-    let _ = writer.write_through(vec![Chunk::end(pid)]).await;
+    let _ = writer.write_through(vec![Chunk::end(pid, 0)]).await;
 }
 
 /// What became of one read.

@@ -1,13 +1,13 @@
 //! A child of the kernel: its watch connection and its end.
 //!
 //! Output is acknowledged only after it has been written, so what circusd has not written stays in the
-//! kernel whatever happens to circusd.
+//! kernel whatever happens to circusd. `delivery` sees to it that it is written once.
 
-use super::direct::{DRAIN_LIMIT, Outputs};
+use super::delivery::{Delivery, DeliveryError};
+use super::direct::Outputs;
 use super::end::End;
 use crate::papa::client::{KernelClient, PapaError};
-use crate::papa::watch::{Block, Watch};
-use crate::stream::batch::Chunk;
+use crate::papa::watch::Watch;
 use crate::watcher::wid::Wid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use papa_kernel::child::PidFd;
@@ -23,6 +23,10 @@ use tracing::warn;
 /// Pauses between attempts to reach a kernel that does not answer.
 const RETRY: Duration = Duration::from_millis(500);
 
+/// How long a write that is under way may take when the daemon ends. What is not confirmed by then stays in
+/// the kernel for the next circusd.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
 /// A process in the kernel.
 pub struct Hosted {
     /// Its name in the kernel.
@@ -35,6 +39,8 @@ pub struct Hosted {
     pub started: f64,
     /// It had not ended when we looked.
     pub running: bool,
+    /// What the kernel has noted for us, see `stream::ledger`.
+    note: Option<Vec<u8>>,
     kernel: KernelClient,
 }
 
@@ -60,6 +66,7 @@ impl Hosted {
             pidfd,
             started: row.started,
             running: row.running,
+            note: row.note,
             kernel: kernel.clone(),
         }
     }
@@ -94,22 +101,28 @@ fn own_umask() -> Option<u32> {
 /// Follows a process until it has ended and its output is written, or until it is to be left alone.
 pub async fn supervise(process: Hosted, outputs: Outputs, detach: CancellationToken) -> End {
     let mut failing = false;
+    let mut delivery = Delivery::new(process.pid, process.note.as_deref());
     loop {
-        match follow(&process, &outputs, &detach).await {
+        let error = match follow(&process, &outputs, &mut delivery, &detach).await {
             Ok(end) => return end,
-            Err(PapaError::Refused(reason)) => {
+            // A stream was changed while it could not be written. The kernel has the output.
+            Err(DeliveryError::GivenUp) => continue,
+            Err(DeliveryError::Papa(error)) => error,
+        };
+        match error {
+            PapaError::Refused(reason) => {
                 // The kernel does not know the process any more, so nobody will tell its exit status.
                 warn!("process `{}` is gone from papa: {reason}", process.name);
                 return End::Exited(None);
             }
-            Err(PapaError::NobodyListens(_)) if has_ended(&process) => {
+            PapaError::NobodyListens(_) if has_ended(&process) => {
                 warn!("process `{}` has ended while papa was gone", process.name);
                 return End::Exited(None);
             }
-            Err(error) if failing => {
+            error if failing => {
                 tracing::debug!("cannot follow `{}`: {error}", process.name);
             }
-            Err(error) => {
+            error => {
                 warn!("cannot follow `{}`, trying again: {error}", process.name);
                 failing = true;
             }
@@ -132,27 +145,26 @@ fn has_ended(process: &Hosted) -> bool {
 async fn follow(
     process: &Hosted,
     outputs: &Outputs,
+    delivery: &mut Delivery,
     detach: &CancellationToken,
-) -> Result<End, PapaError> {
+) -> Result<End, DeliveryError> {
     let mut watch = tokio::select! {
         () = detach.cancelled() => return Ok(End::Detached),
         watch = process.kernel.watch(&process.name) => watch?,
     };
+    delivery.begin(watch.offset());
     loop {
         let block = tokio::select! {
-            // A block is handled completely or not at all.
             () = detach.cancelled() => return Ok(End::Detached),
             block = watch.next() => block?,
         };
         let closed = block.closed;
-        if block.dropped > 0 {
-            warn!("papa had to drop {} bytes of output of `{}`", block.dropped, process.name);
-        }
-        if !deliver(process.pid, block, outputs, detach).await {
+        // While it cannot be written the kernel keeps what comes after it, and counts what it must drop.
+        tokio::select! {
+            delivered = delivery.deliver(block, outputs, &mut watch) => delivered?,
             // Not acknowledged, so the kernel keeps it for the next circusd.
-            return Ok(End::Detached);
+            () = given_up(detach) => return Ok(End::Detached),
         }
-        watch.acknowledge().await?;
         if let Some(code) = closed {
             finish(watch).await;
             return Ok(End::Exited(code));
@@ -165,40 +177,10 @@ async fn finish(mut watch: Watch) {
     let _ = time::timeout(Duration::from_secs(5), watch.over()).await;
 }
 
-/// Writes a block. While it cannot be written the kernel keeps what comes after it, and counts what it
-/// must drop. False when the daemon ends meanwhile.
-async fn deliver(pid: i32, block: Block, outputs: &Outputs, detach: &CancellationToken) -> bool {
-    let mut chunks = [Vec::new(), Vec::new()];
-    let [stdout, stderr] = &mut chunks;
-    for piece in block.output {
-        if let Some(recorder) = &outputs.recorder {
-            recorder.note(piece.is_stderr, piece.time, &piece.data);
-        }
-        let list = if piece.is_stderr { &mut *stderr } else { &mut *stdout };
-        list.push(Chunk { pid, time: piece.time, data: piece.data, ..Chunk::default() });
-    }
-    let [stdout, stderr] = chunks;
-    for (writer, chunks) in [(&outputs.stdout, stdout), (&outputs.stderr, stderr)] {
-        let Some(writer) = writer.as_ref().filter(|_| !chunks.is_empty()) else { continue };
-        let mut written = tokio::select! {
-            written = writer.flush(chunks) => written,
-            () = given_up(detach) => return false,
-        };
-        while !written {
-            tokio::select! {
-                () = detach.cancelled() => return false,
-                () = time::sleep(RETRY) => {}
-            }
-            written = writer.flush(Vec::new()).await;
-        }
-    }
-    true
-}
-
 /// The daemon is ending, and the write has had its time.
 async fn given_up(detach: &CancellationToken) {
     detach.cancelled().await;
-    time::sleep(DRAIN_LIMIT).await;
+    time::sleep(LAST_WRITE).await;
 }
 
 #[cfg(test)]

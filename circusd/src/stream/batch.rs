@@ -12,6 +12,8 @@ pub struct Chunk {
     pub offset: u64,
     /// Bytes that were lost right before it.
     pub missing: u64,
+    /// It was given before, and not confirmed; so was what followed.
+    pub again: bool,
     /// The process prints nothing more.
     pub last: bool,
     /// The bytes.
@@ -20,8 +22,8 @@ pub struct Chunk {
 
 impl Chunk {
     /// Says that a process has ended.
-    pub fn end(pid: i32) -> Self {
-        Self { pid, last: true, ..Self::default() }
+    pub fn end(pid: i32, offset: u64) -> Self {
+        Self { pid, offset, last: true, ..Self::default() }
     }
 
     /// Bytes that the process had printed after it.

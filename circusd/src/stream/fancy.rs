@@ -87,7 +87,7 @@ mod tests {
         let mut out = Vec::new();
         let mut lines = Lines::default();
         let chunk = Chunk { pid: 7, data: b"x\n\ny".to_vec(), ..Chunk::default() };
-        for chunk in [chunk, Chunk::end(7)] {
+        for chunk in [chunk, Chunk::end(7, 0)] {
             lines.push(&chunk, |line| painter.paint(&line, &mut out));
         }
         let expected = "\x1b[0;32;40mTT [7] | x\x1b[0m\n\x1b[0;32;40mTT [7] | y\x1b[0m\n";

@@ -103,6 +103,10 @@ impl Held {
 impl Lines {
     /// Gives the lines of `chunk` to `take`; an unfinished one at its end is held back.
     pub fn push(&mut self, chunk: &Chunk, mut take: impl FnMut(Line<'_>)) {
+        if chunk.again {
+            // What was held back is part of what comes again.
+            self.held.remove(&chunk.pid);
+        }
         let mut begin = 0;
         for feed in memchr::memchr_iter(b'\n', &chunk.data) {
             let data = chunk.data.get(begin..=feed).unwrap_or_default();
@@ -324,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_process_ends_its_line() {
-        let out = run(&[chunk(7, "a\nno end"), Chunk::end(7), chunk(8, "x\n")], false);
+        let out = run(&[chunk(7, "a\nno end"), Chunk::end(7, 0), chunk(8, "x\n")], false);
         assert_eq!(out, "00:00:00 [7] | a\n00:00:00 [7] | no end\n00:00:00 [8] | x\n");
     }
 

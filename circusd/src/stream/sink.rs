@@ -3,6 +3,7 @@
 use super::batch::Chunk;
 use super::fancy::FancyStdoutStream;
 use super::file::FileStream;
+use super::intent::Intent;
 use super::queue::QueueStream;
 use super::stdout::StdoutStream;
 use indexmap::IndexMap;
@@ -30,8 +31,69 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// This sink as one that knows what it holds, if it does.
+    fn exact(&mut self) -> Option<&mut dyn ExactSink> {
+        None
+    }
+
     /// The watcher has stopped: give resources back. The next write opens again.
     fn close(&mut self);
+}
+
+/// A number that the caller gives a batch.
+pub type BatchId = u64;
+
+/// Output for an [`ExactSink`].
+#[derive(Debug, Default)]
+pub struct Input {
+    /// The pieces in order, of one process if there is a number.
+    pub chunks: Vec<Chunk>,
+    /// Unfinished lines are to be written, too.
+    pub finish: bool,
+    /// Whoever gave it wants to know what becomes of it.
+    pub batch: Option<BatchId>,
+}
+
+/// How far a batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The batch.
+    pub batch: BatchId,
+    /// The offset in the output of its process up to which everything is written.
+    pub done: u64,
+    /// Nothing of it waits any more.
+    pub complete: bool,
+}
+
+/// What is about to be written.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// Batches that are dealt with although nothing was written.
+    pub settled: Vec<Progress>,
+    /// There is something to commit.
+    pub ready: bool,
+    /// The parts of it that belong to batches.
+    pub planned: Vec<(BatchId, Intent)>,
+}
+
+/// A sink that can say before each write what will be where, so that it can be found out after our death
+/// whether the write happened.
+pub trait ExactSink {
+    /// Takes output in, and forgets that of the batches in `gone`, which will come again.
+    fn take_in(&mut self, input: Vec<Input>, gone: &[BatchId]);
+
+    /// Decides what is written next. Nobody else writes to the destination until [`Self::commit`] and
+    /// [`Self::release`].
+    ///
+    /// # Errors
+    /// The destination cannot be written; the output goes on waiting.
+    fn prepare(&mut self) -> io::Result<Prepared>;
+
+    /// Writes what was decided, and tells how far the batches got.
+    fn commit(&mut self) -> (Vec<Progress>, io::Result<()>);
+
+    /// Lets others write to the destination.
+    fn release(&mut self);
 }
 
 /// The stream options of a watcher cannot be used.

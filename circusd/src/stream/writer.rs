@@ -2,9 +2,15 @@
 //!
 //! A destination that fails is reported once per change of state and tried again from time to time, whether
 //! or not anything is printed; the processes are never blocked by it for longer than the write itself.
+//!
+//! A batch with a receipt is written exactly once by a sink that knows what it holds: what is about to be
+//! written is noted first, by whoever gave the batch, and nobody else writes to the file meanwhile. Other
+//! sinks write it at least once.
 
 use super::batch::Chunk;
-use super::sink::Sink;
+use super::receipt::Receipt;
+use super::sink::{BatchId, Input, Prepared, Progress, Sink};
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -33,8 +39,18 @@ struct Batch {
     chunks: Vec<Chunk>,
     /// Unfinished lines are to be written, too.
     finish: bool,
-    /// Told whether everything in the batch has been written.
-    written: Option<oneshot::Sender<bool>>,
+    confirm: Confirm,
+}
+
+/// Who is told what.
+#[derive(Default)]
+enum Confirm {
+    #[default]
+    Nobody,
+    /// Whether everything so far has been written.
+    Success(oneshot::Sender<bool>),
+    /// Each step of the batch, until it is written.
+    Steps(Receipt),
 }
 
 /// A handle on a stream; clones share it.
@@ -47,14 +63,13 @@ impl Writer {
     /// Starts the task of a stream. `label` names it in the log.
     pub fn start(label: String, sink: Box<dyn Sink>) -> Self {
         let (messages, inbox) = mpsc::channel(QUEUE);
-        task::spawn(run(Stream { label, sink, failing: false }, inbox));
+        task::spawn(run(Stream::new(label, sink), inbox));
         Self { messages }
     }
 
     /// Queues pieces of output; waits while the queue is full.
     pub async fn write(&self, chunks: Vec<Chunk>) {
-        // Fails only when the task is gone, which is when the daemon ends.
-        let _ = self.messages.send(Message::Batch(Batch { chunks, ..Batch::default() })).await;
+        self.send(Batch { chunks, ..Batch::default() }).await;
     }
 
     /// Queues pieces of output and waits until they, and what came before, have been written. False when
@@ -63,16 +78,26 @@ impl Writer {
         self.confirmed(chunks, false).await
     }
 
-    /// The same, unfinished lines included.
-    pub async fn flush(&self, chunks: Vec<Chunk>) -> bool {
-        self.confirmed(chunks, true).await
+    /// Waits until everything so far has been written, unfinished lines included. False when that failed.
+    pub async fn flush(&self) -> bool {
+        self.confirmed(Vec::new(), true).await
+    }
+
+    /// Queues pieces of output of one process; the receipt tells what becomes of them. With `finish`, its
+    /// unfinished line is written, too.
+    pub async fn deliver(&self, chunks: Vec<Chunk>, finish: bool, receipt: Receipt) {
+        self.send(Batch { chunks, finish, confirm: Confirm::Steps(receipt) }).await;
     }
 
     async fn confirmed(&self, chunks: Vec<Chunk>, finish: bool) -> bool {
         let (written, done) = oneshot::channel();
-        let batch = Batch { chunks, finish, written: Some(written) };
-        let sent = self.messages.send(Message::Batch(batch)).await.is_ok();
-        sent && done.await.unwrap_or(false)
+        self.send(Batch { chunks, finish, confirm: Confirm::Success(written) }).await;
+        done.await.unwrap_or(false)
+    }
+
+    async fn send(&self, batch: Batch) {
+        // Fails only when the task is gone, which is when the daemon ends.
+        let _ = self.messages.send(Message::Batch(batch)).await;
     }
 
     /// Writes to another destination from now on; what came before goes to the old one.
@@ -89,8 +114,7 @@ impl Writer {
 /// Everything that is to be done at once.
 #[derive(Default)]
 struct Work {
-    batch: Batch,
-    confirm: Vec<oneshot::Sender<bool>>,
+    batches: Vec<Batch>,
     close: bool,
     successor: Option<Box<dyn Sink>>,
 }
@@ -99,6 +123,9 @@ struct Stream {
     label: String,
     sink: Box<dyn Sink>,
     failing: bool,
+    /// Batches that are not written yet, and up to where they are.
+    receipts: BTreeMap<BatchId, (Receipt, u64)>,
+    next_batch: BatchId,
 }
 
 /// The sink panicked.
@@ -136,44 +163,164 @@ fn gather(message: Message, inbox: &mut mpsc::Receiver<Message>) -> Work {
             }
             Message::Batch(batch) => {
                 size += batch.chunks.iter().map(|chunk| chunk.data.len()).sum::<usize>();
-                work.batch.chunks.extend(batch.chunks);
-                work.batch.finish |= batch.finish;
-                work.confirm.extend(batch.written);
+                work.batches.push(batch);
             }
         }
         if !work.close && size < GATHER {
             next = inbox.try_recv().ok();
         }
     }
-    work.batch.finish |= work.close;
+    if work.close {
+        work.batches.push(Batch { finish: true, ..Batch::default() });
+    }
     work
 }
 
 impl Stream {
+    fn new(label: String, sink: Box<dyn Sink>) -> Self {
+        Self { label, sink, failing: false, receipts: BTreeMap::new(), next_batch: 0 }
+    }
+
     async fn perform(&mut self, work: Work) -> Result<(), Lost> {
-        let Work { batch, confirm, close, successor } = work;
-        let mut sink = std::mem::replace(&mut self.sink, Box::new(Gone));
-        let written = task::spawn_blocking(move || {
-            let result = sink.write(&batch.chunks, batch.finish);
-            if close {
-                sink.close();
-            }
-            (sink, result)
-        });
-        let (sink, result) = written.await.map_err(|_| Lost)?;
-        self.sink = sink;
+        let Work { batches, close, successor } = work;
+        let exact = self.sink.exact().is_some();
+        let mut input = Vec::new();
+        let mut confirm = Vec::new();
+        for Batch { chunks, finish, confirm: wanted } in batches {
+            let batch = match wanted {
+                Confirm::Nobody => None,
+                Confirm::Success(written) => {
+                    confirm.push(written);
+                    None
+                }
+                Confirm::Steps(receipt) => {
+                    self.next_batch += 1;
+                    // A sink that does not tell writes a batch wholly.
+                    let end = chunks.last().filter(|_| !exact).map_or(0, Chunk::end_offset);
+                    self.receipts.insert(self.next_batch, (receipt, end));
+                    Some(self.next_batch)
+                }
+            };
+            input.push(Input { chunks, finish, batch });
+        }
+        let result = if exact && !self.receipts.is_empty() {
+            self.write_exactly(input).await?
+        } else {
+            self.write_all(input).await?
+        };
+        let good = result.is_ok();
+        if close {
+            self.on_sink(|sink| sink.close()).await?;
+        }
         if let Some(successor) = successor {
             self.sink = successor;
-            if self.failing && result.is_err() {
+            // They are given again by whoever has them.
+            self.receipts.clear();
+            if !good {
                 warn!("what {} could not write is lost with the change of the stream", self.label);
             }
         }
-        let good = result.is_ok();
         self.report(result);
         for written in confirm {
             let _ = written.send(good);
         }
         Ok(())
+    }
+
+    /// Does something with the sink on the blocking pool.
+    async fn on_sink<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut dyn Sink) -> T + Send + 'static,
+    ) -> Result<T, Lost> {
+        let mut sink = std::mem::replace(&mut self.sink, Box::new(Gone));
+        let done = task::spawn_blocking(move || {
+            let result = work(&mut *sink);
+            (sink, result)
+        });
+        let (sink, result) = done.await.map_err(|_| Lost)?;
+        self.sink = sink;
+        Ok(result)
+    }
+
+    /// Writes everything at once. What has a receipt is confirmed when all of it is written, so nothing of
+    /// it may be held back.
+    async fn write_all(&mut self, input: Vec<Input>) -> Result<io::Result<()>, Lost> {
+        let finish = input.iter().any(|input| input.finish || input.batch.is_some());
+        let chunks: Vec<Chunk> = input.into_iter().flat_map(|input| input.chunks).collect();
+        let result = self.on_sink(move |sink| sink.write(&chunks, finish)).await?;
+        if result.is_ok() {
+            for (_, (receipt, end)) in std::mem::take(&mut self.receipts) {
+                receipt.written(end).await;
+            }
+        }
+        Ok(result)
+    }
+
+    /// Writes as much at once as the sink decides, and lets it be noted before.
+    async fn write_exactly(&mut self, input: Vec<Input>) -> Result<io::Result<()>, Lost> {
+        let mut input = input;
+        loop {
+            let input = std::mem::take(&mut input);
+            let gone = self.abandoned();
+            let prepared = self.on_sink(move |sink| {
+                let Some(sink) = sink.exact() else { return Ok(Prepared::default()) };
+                sink.take_in(input, &gone);
+                sink.prepare()
+            });
+            let Prepared { settled, ready, planned } = match prepared.await? {
+                Ok(prepared) => prepared,
+                Err(error) => return Ok(Err(error)),
+            };
+            self.advance(settled).await;
+            if !ready {
+                return Ok(Ok(()));
+            }
+            let mut noted = true;
+            for (batch, intent) in &planned {
+                noted &= match self.receipts.get(batch) {
+                    Some((receipt, done)) => receipt.note(*done, Some(intent.clone())).await,
+                    None => true,
+                };
+            }
+            let mut result = Ok(());
+            if noted {
+                let committed = self.on_sink(|sink| sink.exact().map(|sink| sink.commit()));
+                if let Some((progress, outcome)) = committed.await? {
+                    result = outcome;
+                    self.advance(progress).await;
+                }
+            }
+            if !noted || result.is_err() {
+                // What did not happen must not be looked for when others have written there.
+                for (batch, _) in &planned {
+                    if let Some((receipt, done)) = self.receipts.get(batch) {
+                        receipt.note(*done, None).await;
+                    }
+                }
+            }
+            self.on_sink(|sink| sink.exact().map(|sink| sink.release())).await?;
+            if result.is_err() {
+                return Ok(result);
+            }
+        }
+    }
+
+    /// Notes how far batches are written, and tells those that are complete.
+    async fn advance(&mut self, progress: Vec<Progress>) {
+        for Progress { batch, done, complete } in progress {
+            if let Some((_, known)) = self.receipts.get_mut(&batch) {
+                *known = done.max(*known);
+            }
+            if complete && let Some((receipt, done)) = self.receipts.remove(&batch) {
+                receipt.written(done).await;
+            }
+        }
+    }
+
+    /// Takes out the batches that nobody waits for any more.
+    fn abandoned(&mut self) -> Vec<BatchId> {
+        let gone = self.receipts.extract_if(.., |_, (receipt, _)| receipt.is_abandoned());
+        gone.map(|(batch, _)| batch).collect()
     }
 
     fn report(&mut self, result: io::Result<()>) {
@@ -249,8 +396,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failing_sink_is_tried_again_although_nothing_is_printed() {
         let memory = Memory::default();
-        let mut stream =
-            Stream { label: "test".into(), sink: Box::new(Failing(3, memory)), failing: false };
+        let mut stream = Stream::new("test".into(), Box::new(Failing(3, memory)));
         let (messages, mut inbox) = mpsc::channel(1);
         messages.send(Message::Batch(Batch::default())).await.unwrap();
         let first = gather(inbox.recv().await.unwrap(), &mut inbox);

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         ["lines"] => lines(10, u64::MAX),
         ["lines", interval] => lines(number(interval), u64::MAX),
         ["lines", interval, count] => lines(number(interval), number(count)),
+        ["both", pause] => both(number(pause)),
         ["crash-after", delay] => {
             std::thread::sleep(Duration::from_millis(number(delay)));
             return ExitCode::FAILURE;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         ["flood", bytes] => flood(number(bytes)),
         _ => panic!(
             "fixture lines [MILLISECONDS [COUNT]] | crash-after MILLISECONDS | exit-code CODE | \
-             ignore-term | serve-fd FD | leak-grandchild | flood [BYTES]"
+             both MICROSECONDS | ignore-term | serve-fd FD | leak-grandchild | flood [BYTES]"
         ),
     }
     ExitCode::SUCCESS
@@ -43,6 +44,22 @@ fn lines(interval: u64, count: u64) {
         let line = format!("{number} {:.6}\n", time.as_secs_f64());
         io::stdout().write_all(line.as_bytes()).expect("somebody reads");
         std::thread::sleep(Duration::from_millis(interval));
+    }
+}
+
+/// Prints `out NUMBER` on stdout and `err NUMBER` on stderr again and again, from 1 without gaps; lines of
+/// many lengths, in one write or in parts.
+fn both(pause: u64) {
+    for number in 1u64.. {
+        let filler = "x".repeat(usize::try_from(number * 37 % 90).expect("below 90"));
+        let (out, err) = (format!("out {number} {filler}\n"), format!("err {number} {filler}\n"));
+        let half = if number.is_multiple_of(3) { out.len() / 2 } else { 0 };
+        for part in [&out[..half], &out[half..]] {
+            io::stdout().write_all(part.as_bytes()).expect("somebody reads");
+            io::stdout().flush().expect("somebody reads");
+        }
+        io::stderr().write_all(err.as_bytes()).expect("somebody reads");
+        std::thread::sleep(Duration::from_micros(pause));
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod exactly_once;
 mod harness;
 mod hooks;
 mod http;

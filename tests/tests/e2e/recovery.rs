@@ -48,7 +48,9 @@ fn sections(env: &TestEnv, port: u16) -> String {
 fn a_killed_circusd_costs_no_worker_no_line_and_no_connection() {
     let env = TestEnv::new();
     if !env.has_no_kernel() {
-        kill_and_start_again(&env);
+        let numbers = kill_and_start_again(&env);
+        let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+        assert_eq!(numbers, expected, "each line once and in order");
     }
 }
 
@@ -56,7 +58,17 @@ fn a_killed_circusd_costs_no_worker_no_line_and_no_connection() {
 fn the_original_circusd_adopts_what_our_kernel_has_kept() {
     let Some(python) = Python::for_test("the original circusd on our kernel") else { return };
     let env = TestEnv::of_the_original(python).on_our_kernel(python);
-    kill_and_start_again(&env);
+    let numbers = kill_and_start_again(&env);
+    let mut counts = BTreeMap::new();
+    for number in &numbers {
+        *counts.entry(*number).or_insert(0) += 1;
+    }
+    let expected: Vec<u64> = (1..=numbers.iter().copied().max().expect("lines")).collect();
+    assert_eq!(counts.keys().copied().collect::<Vec<_>>(), expected, "lines are missing");
+    assert!(counts.values().all(|count| *count <= 2), "a line came more than twice: {counts:?}");
+    // What was written and not yet confirmed may come again, once, from where it begins.
+    let back = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+    assert!(back <= 1, "the order is broken: {numbers:?}");
 }
 
 /// What the kernel lists as processes of a watcher.
@@ -66,7 +78,7 @@ fn hosted_pids(env: &TestEnv, watcher: &str) -> Vec<i32> {
     rows.lines().map(|row| pid(row).expect("a row has a pid")).collect()
 }
 
-fn kill_and_start_again(env: &TestEnv) {
+fn kill_and_start_again(env: &TestEnv) -> Vec<u64> {
     let port = free_port();
     let circusd = env.start(&sections(env, port));
     let mut workers = circusd.wait_for_pids("web", 3);
@@ -108,17 +120,7 @@ fn kill_and_start_again(env: &TestEnv) {
     });
     assert_eq!(failures.into_inner(), 0, "connections failed beside {}", answers.into_inner());
 
-    let numbers = numbers(env);
-    let mut counts = BTreeMap::new();
-    for number in &numbers {
-        *counts.entry(*number).or_insert(0) += 1;
-    }
-    let expected: Vec<u64> = (1..=numbers.iter().copied().max().expect("lines")).collect();
-    assert_eq!(counts.keys().copied().collect::<Vec<_>>(), expected, "lines are missing");
-    assert!(counts.values().all(|count| *count <= 2), "a line came more than twice: {counts:?}");
-    // What was written and not yet confirmed may come again, once, from where it begins.
-    let back = numbers.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
-    assert!(back <= 1, "the order is broken: {numbers:?}");
+    numbers(env)
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use super::super::intent::FileId;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::Mutex as Turn;
 
@@ -89,6 +90,12 @@ impl LogFile {
     /// Its size in bytes; 0 if it is not open or has none.
     pub(super) fn size(&self) -> u64 {
         self.open.as_ref().map_or(0, |open| open.size)
+    }
+
+    /// Which file it is, if it is one that keeps what is written.
+    pub(super) fn identity(&self) -> Option<FileId> {
+        let open = self.open.as_ref().filter(|open| open.regular)?;
+        open.file.metadata().ok().map(|metadata| FileId::of(&metadata))
     }
 
     /// Whether what comes next begins a line.

@@ -6,7 +6,7 @@
 use super::super::batch::{Chunk, gap_line};
 use super::super::options::Options;
 use super::super::prefix::Prefixer;
-use super::super::sink::{MAX_WAITING, Sink, StreamError};
+use super::super::sink::{BatchId, ExactSink, MAX_WAITING, Progress, Sink, StreamError};
 use super::super::text::{Piece, Text};
 use super::backups::{self, Limit};
 use super::log_file::{self, LogFile, SharedLogFile};
@@ -17,16 +17,21 @@ use jiff::tz::TimeZone;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 /// A stream to a log file.
 pub struct FileStream {
-    file: SharedLogFile,
+    pub(super) file: SharedLogFile,
     prefixer: Option<Prefixer>,
     rotation: Rotation,
     /// A file that was moved away is left to whoever moved it.
     follow: bool,
-    waiting: VecDeque<Segment>,
+    pub(super) waiting: VecDeque<Segment>,
+    /// The turn at the file, and how many bytes go to it.
+    pub(super) turn: Option<(OwnedMutexGuard<LogFile>, usize)>,
+    /// Batches of which nothing has to be written.
+    pub(super) settled: Vec<Progress>,
     /// Bytes of output that found no room since the last gap was marked.
     lost: u64,
     /// What was taken last ends with a line.
@@ -43,10 +48,12 @@ enum Rotation {
 }
 
 /// Output that was taken at once.
-struct Segment {
-    text: Text,
+pub(super) struct Segment {
+    pub(super) text: Text,
     /// Bytes that have been written.
-    written: usize,
+    pub(super) written: usize,
+    /// The batch that it belongs to, and up to where that is dealt with once all of it is written.
+    pub(super) batch: Option<(BatchId, u64)>,
 }
 
 impl FileStream {
@@ -103,6 +110,8 @@ impl FileStream {
             rotation,
             follow,
             waiting: VecDeque::new(),
+            turn: None,
+            settled: Vec::new(),
             lost: 0,
             ends_line: true,
             cannot_rotate: false,
@@ -110,7 +119,7 @@ impl FileStream {
     }
 
     /// Takes output in. What finds no room any more is counted, and marked where it would have stood.
-    fn take(&mut self, chunks: &[Chunk], finish: bool) {
+    pub(super) fn take(&mut self, chunks: &[Chunk], finish: bool) {
         let mut text = Text::default();
         let mut waiting = self.waiting.iter().map(Segment::len).sum::<usize>();
         for chunk in chunks {
@@ -128,13 +137,37 @@ impl FileStream {
         if waiting == 0 {
             self.mark_gap(&mut text);
         }
-        self.queue(text);
+        self.queue(text, None);
     }
 
-    fn queue(&mut self, text: Text) {
+    /// Takes in the output of a batch, all of it. Returns up to where the batch is dealt with if nothing of
+    /// it has to be written.
+    pub(super) fn take_batch(
+        &mut self,
+        batch: BatchId,
+        chunks: &[Chunk],
+        finish: bool,
+    ) -> Option<u64> {
+        let mut text = Text::default();
+        self.mark_gap(&mut text);
+        for chunk in chunks {
+            self.format(chunk, &mut text);
+        }
+        if let Some(prefixer) = self.prefixer.as_mut().filter(|_| finish) {
+            prefixer.finish(&mut text);
+        }
+        let last = chunks.last();
+        let held = last.and_then(|chunk| self.prefixer.as_ref()?.held_from(chunk.pid));
+        let done = held.unwrap_or_else(|| last.map_or(0, Chunk::end_offset));
+        let idle = text.bytes.is_empty();
+        self.queue(text, Some((batch, done)));
+        idle.then_some(done)
+    }
+
+    fn queue(&mut self, text: Text, batch: Option<(BatchId, u64)>) {
         if let Some(last) = text.bytes.last() {
             self.ends_line = *last == b'\n';
-            self.waiting.push_back(Segment { text, written: 0 });
+            self.waiting.push_back(Segment { text, written: 0, batch });
         }
     }
 
@@ -176,24 +209,25 @@ impl FileStream {
         text.end_piece(mark);
     }
 
-    /// Writes what waits, to as many files as rotation asks for.
-    fn flush(&mut self) -> io::Result<()> {
-        while !self.waiting.is_empty() {
-            let mut file = Arc::clone(&self.file).blocking_lock_owned();
-            let stretch = self.prepare(&mut file)?;
-            self.write_stretch(&mut file, stretch)?;
-            if self.waiting.is_empty() && self.lost > 0 {
-                let mut text = Text::default();
-                self.mark_gap(&mut text);
-                self.queue(text);
-            }
+    /// Takes the turn at the file and decides how much goes to it now. False: nothing waits.
+    pub(super) fn begin(&mut self) -> io::Result<bool> {
+        if self.waiting.is_empty() && self.lost > 0 {
+            let mut text = Text::default();
+            self.mark_gap(&mut text);
+            self.queue(text, None);
         }
-        Ok(())
+        if self.waiting.is_empty() {
+            return Ok(false);
+        }
+        let mut file = Arc::clone(&self.file).blocking_lock_owned();
+        let length = self.ready(&mut file)?;
+        self.turn = Some((file, length));
+        Ok(true)
     }
 
     /// Makes the file ready for what comes next, rotating if it is time. Returns how many bytes may go to
     /// it, which is never none.
-    fn prepare(&mut self, file: &mut LogFile) -> io::Result<usize> {
+    fn ready(&mut self, file: &mut LogFile) -> io::Result<usize> {
         file.ready(self.follow)?;
         let all: usize = self.waiting.iter().map(Segment::len).sum();
         if !file.is_regular() {
@@ -246,8 +280,9 @@ impl FileStream {
         fitting
     }
 
-    /// Writes so many bytes of whole pieces; what could not be written goes on waiting.
-    fn write_stretch(&mut self, file: &mut LogFile, length: usize) -> io::Result<()> {
+    /// Writes what [`Self::begin`] decided; what could not be written goes on waiting.
+    pub(super) fn write_stretch(&mut self) -> (Vec<Progress>, io::Result<()>) {
+        let Some((mut file, length)) = self.turn.take() else { return (Vec::new(), Ok(())) };
         let (mut written, mut result) = (0, Ok(()));
         for segment in &self.waiting {
             let rest = segment.text.bytes.get(segment.written..).unwrap_or_default();
@@ -265,8 +300,8 @@ impl FileStream {
                 written -= torn;
             }
         }
-        self.advance(written);
-        result
+        self.turn = Some((file, 0));
+        (self.advance(written), result)
     }
 
     /// How many of the next `bytes` belong to whole pieces.
@@ -281,23 +316,41 @@ impl FileStream {
         whole
     }
 
-    /// Lets go of bytes that have been written.
-    fn advance(&mut self, mut bytes: usize) {
-        while let Some(segment) = self.waiting.front_mut() {
-            if segment.len() > bytes {
-                segment.written += bytes;
-                return;
+    /// Lets go of bytes that have been written. Returns what that means for batches.
+    fn advance(&mut self, mut bytes: usize) -> Vec<Progress> {
+        let mut progress = Vec::new();
+        while let Some(segment) = self.waiting.front_mut().filter(|_| bytes > 0) {
+            let (part, rest) = (bytes.min(segment.len()), segment.len());
+            if let Some((batch, _)) = segment.batch {
+                let done = segment.mark_after(part);
+                progress.push(Progress { batch, done, complete: part == rest });
             }
-            bytes -= segment.len();
-            self.waiting.pop_front();
+            bytes -= part;
+            segment.written += part;
+            if part == rest {
+                self.waiting.pop_front();
+            }
         }
+        progress
     }
 }
 
 impl Segment {
     /// Bytes that are still to be written.
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.text.bytes.len() - self.written
+    }
+
+    /// The offset in the output of the process up to which everything is written after the next `bytes`.
+    pub(super) fn mark_after(&self, bytes: usize) -> u64 {
+        let end = self.written + bytes;
+        match self.batch {
+            Some((_, done)) if end == self.text.bytes.len() => done,
+            _ => {
+                let whole = self.text.pieces.iter().take_while(|piece| piece.end <= end);
+                whole.map(|piece| piece.mark).max().unwrap_or(0)
+            }
+        }
     }
 
     /// The pieces that are still to be written: where each begins, the piece, and all bytes.
@@ -313,7 +366,16 @@ impl Segment {
 impl Sink for FileStream {
     fn write(&mut self, chunks: &[Chunk], finish: bool) -> io::Result<()> {
         self.take(chunks, finish);
-        self.flush()
+        while self.begin()? {
+            let (_, result) = self.write_stretch();
+            self.turn = None;
+            result?;
+        }
+        Ok(())
+    }
+
+    fn exact(&mut self) -> Option<&mut dyn ExactSink> {
+        Some(self)
     }
 
     fn open(&mut self) -> Result<(), StreamError> {
