@@ -52,11 +52,15 @@ impl Delivery {
         Self { pid, ledger, held: [false; 2], again: [true; 2] }
     }
 
-    /// A new connection sends everything again that was not acknowledged.
-    pub fn begin(&mut self, offset: u64) {
+    /// A new connection sends everything again that was not acknowledged, from `offset` on. A kernel that
+    /// does not tell offsets counts from 0 each time, so there all of it is taken.
+    pub fn begin(&mut self, offset: Option<u64>) {
         self.again = [true; 2];
         self.held = [false; 2];
-        self.ledger.begin_at(offset);
+        match offset {
+            Some(offset) => self.ledger.begin_at(offset),
+            None => self.ledger = Ledger::default(),
+        }
     }
 
     /// Writes a block to the streams and acknowledges what is dealt with. May take as long as the
@@ -221,6 +225,16 @@ mod tests {
         assert_eq!(shown(&stdout), [(16, "ijkl")]);
         assert_eq!(shown(&stderr), [(20, "op")]);
         assert!(stdout[0].again && stderr[0].again);
+    }
+
+    #[test]
+    fn a_kernel_that_tells_no_offsets_is_taken_at_its_word() {
+        let mut delivery = Delivery::new(7, None);
+        delivery.begin(None);
+        delivery.ledger.advance(Channel::Stdout, 100, None);
+        delivery.begin(None);
+        let [stdout, _] = delivery.split(vec![piece(false, 0, "again")], 5, [true; 2]);
+        assert_eq!(shown(&stdout), [(0, "again")]);
     }
 
     #[test]

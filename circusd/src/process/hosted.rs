@@ -103,26 +103,23 @@ pub async fn supervise(process: Hosted, outputs: Outputs, detach: CancellationTo
     let mut failing = false;
     let mut delivery = Delivery::new(process.pid, process.note.as_deref());
     loop {
-        let error = match follow(&process, &outputs, &mut delivery, &detach).await {
+        match follow(&process, &outputs, &mut delivery, &detach).await {
             Ok(end) => return end,
             // A stream was changed while it could not be written. The kernel has the output.
-            Err(DeliveryError::GivenUp) => continue,
-            Err(DeliveryError::Papa(error)) => error,
-        };
-        match error {
-            PapaError::Refused(reason) => {
+            Err(DeliveryError::GivenUp) => {}
+            Err(DeliveryError::Papa(PapaError::Refused(reason))) => {
                 // The kernel does not know the process any more, so nobody will tell its exit status.
                 warn!("process `{}` is gone from papa: {reason}", process.name);
                 return End::Exited(None);
             }
-            PapaError::NobodyListens(_) if has_ended(&process) => {
+            Err(DeliveryError::Papa(PapaError::NobodyListens(_))) if has_ended(&process) => {
                 warn!("process `{}` has ended while papa was gone", process.name);
                 return End::Exited(None);
             }
-            error if failing => {
+            Err(DeliveryError::Papa(error)) if failing => {
                 tracing::debug!("cannot follow `{}`: {error}", process.name);
             }
-            error => {
+            Err(DeliveryError::Papa(error)) => {
                 warn!("cannot follow `{}`, trying again: {error}", process.name);
                 failing = true;
             }
@@ -152,7 +149,7 @@ async fn follow(
         () = detach.cancelled() => return Ok(End::Detached),
         watch = process.kernel.watch(&process.name) => watch?,
     };
-    delivery.begin(watch.offset());
+    delivery.begin(watch.is_exact().then(|| watch.offset()));
     loop {
         let block = tokio::select! {
             () = detach.cancelled() => return Ok(End::Detached),

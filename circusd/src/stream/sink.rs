@@ -8,6 +8,8 @@ use super::queue::QueueStream;
 use super::stdout::StdoutStream;
 use indexmap::IndexMap;
 use std::io;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// Output that waits for a destination that cannot be written, in bytes; what comes beyond is lost and
 /// counted.
@@ -31,6 +33,12 @@ pub trait Sink: Send {
         Ok(())
     }
 
+    /// What sinks with the same destination share: each writes only while it has it. Taken by the writer,
+    /// and kept from what the sink prepares to what it commits.
+    fn turn(&self) -> Option<Turn> {
+        None
+    }
+
     /// This sink as one that knows what it holds, if it does.
     fn exact(&mut self) -> Option<&mut dyn ExactSink> {
         None
@@ -39,6 +47,9 @@ pub trait Sink: Send {
     /// The watcher has stopped: give resources back. The next write opens again.
     fn close(&mut self);
 }
+
+/// Not a guard of memory but of an order, and therefore held over waits.
+pub type Turn = Arc<Mutex<()>>;
 
 /// A number that the caller gives a batch.
 pub type BatchId = u64;
@@ -82,8 +93,7 @@ pub trait ExactSink {
     /// Takes output in, and forgets that of the batches in `gone`, which will come again.
     fn take_in(&mut self, input: Vec<Input>, gone: &[BatchId]);
 
-    /// Decides what is written next. Nobody else writes to the destination until [`Self::commit`] and
-    /// [`Self::release`].
+    /// Decides what is written next, by [`Self::commit`].
     ///
     /// # Errors
     /// The destination cannot be written; the output goes on waiting.
@@ -91,9 +101,6 @@ pub trait ExactSink {
 
     /// Writes what was decided, and tells how far the batches got.
     fn commit(&mut self) -> (Vec<Progress>, io::Result<()>);
-
-    /// Lets others write to the destination.
-    fn release(&mut self);
 }
 
 /// The stream options of a watcher cannot be used.

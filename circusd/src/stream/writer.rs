@@ -9,11 +9,11 @@
 
 use super::batch::Chunk;
 use super::receipt::Receipt;
-use super::sink::{BatchId, Input, Prepared, Progress, Sink};
+use super::sink::{BatchId, Input, Prepared, Progress, Sink, Turn};
 use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::{task, time};
 use tracing::{info, warn};
 
@@ -176,6 +176,14 @@ fn gather(message: Message, inbox: &mut mpsc::Receiver<Message>) -> Work {
     work
 }
 
+/// Waits, without holding a thread, until no other stream writes to the same destination.
+async fn taken(turn: Option<Turn>) -> Option<OwnedMutexGuard<()>> {
+    match turn {
+        Some(turn) => Some(turn.lock_owned().await),
+        None => None,
+    }
+}
+
 impl Stream {
     fn new(label: String, sink: Box<dyn Sink>) -> Self {
         Self { label, sink, failing: false, receipts: BTreeMap::new(), next_batch: 0 }
@@ -245,6 +253,7 @@ impl Stream {
     /// Writes everything at once. What has a receipt is confirmed when all of it is written, so nothing of
     /// it may be held back.
     async fn write_all(&mut self, input: Vec<Input>) -> Result<io::Result<()>, Lost> {
+        let _turn = taken(self.sink.turn()).await;
         let finish = input.iter().any(|input| input.finish || input.batch.is_some());
         let chunks: Vec<Chunk> = input.into_iter().flat_map(|input| input.chunks).collect();
         let result = self.on_sink(move |sink| sink.write(&chunks, finish)).await?;
@@ -261,6 +270,7 @@ impl Stream {
         let mut input = input;
         loop {
             let input = std::mem::take(&mut input);
+            let _turn = taken(self.sink.turn()).await;
             let gone = self.abandoned();
             let prepared = self.on_sink(move |sink| {
                 let Some(sink) = sink.exact() else { return Ok(Prepared::default()) };
@@ -298,7 +308,6 @@ impl Stream {
                     }
                 }
             }
-            self.on_sink(|sink| sink.exact().map(|sink| sink.release())).await?;
             if result.is_err() {
                 return Ok(result);
             }
@@ -378,6 +387,36 @@ mod tests {
         }
         writer.write_through(Vec::new()).await;
         assert_eq!(*memory.0.lock().unwrap(), (0..50).collect::<Vec<u8>>());
+    }
+
+    #[tokio::test]
+    async fn more_streams_than_threads_take_turns_at_one_file() {
+        use crate::stream::file::FileStream;
+        use crate::stream::receipt::Step;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("all.log");
+        let filename = path.to_str().unwrap().to_owned();
+        let options = indexmap::IndexMap::from([("filename".to_owned(), filename)]);
+        let mut waiting = task::JoinSet::new();
+        // The blocking pool has 512 threads.
+        for pid in 0..600 {
+            let sink = FileStream::from_options(&options).unwrap();
+            let writer = Writer::start("test".into(), Box::new(sink));
+            waiting.spawn(async move {
+                let (receipt, mut steps) = Receipt::new();
+                let data = format!("{pid}\n").into_bytes();
+                let chunk = Chunk { pid, data, ..Chunk::default() };
+                writer.deliver(vec![chunk], false, receipt).await;
+                loop {
+                    match steps.recv().await.unwrap() {
+                        Step::Note { noted, .. } => noted.send(()).unwrap(),
+                        Step::Written { .. } => return,
+                    }
+                }
+            });
+        }
+        waiting.join_all().await;
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 600);
     }
 
     /// Fails so many times.

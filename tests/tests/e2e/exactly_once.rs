@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Workers that print as they are, with rotation; with prefixes into two files, one of them rotating; and
 /// with both outputs into one rotating file.
@@ -270,4 +270,44 @@ fn what_overflowed_while_circusd_was_away_is_said_in_the_log() {
         .expect("a line about the gap");
     let rest: usize = lines.map(|line| line.len() + 1).sum();
     assert_eq!(missing + rest, 6_000_000 + "last\n".len());
+}
+
+#[test]
+fn lines_have_the_time_at_which_the_kernel_read_them() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let circusd = env.start(&format!(
+        "[watcher:w]\ncmd = {}\nuse_papa = True\nstdout_stream.filename = w.log\n\
+         stdout_stream.time_format = %s.%f\n",
+        fixture("lines 5")
+    ));
+    let lines = || {
+        let text = fs::read_to_string(env.path("w.log")).unwrap_or_default();
+        let lines = text.split_terminator('\n').map(|line| {
+            let (prefix, line) = line.split_once(" [").expect("a prefix");
+            let printed = line.rsplit_once(' ').expect("the time of printing").1;
+            let seconds = |text: &str| text.parse::<f64>().expect("seconds");
+            (seconds(prefix), seconds(printed))
+        });
+        lines.collect::<Vec<_>>()
+    };
+    circusd.wait_until("it prints", || (lines().len() > 5).then_some(()));
+    circusd.kill();
+    let written = lines().len();
+    // Nobody but the kernel is there to read these.
+    std::thread::sleep(Duration::from_millis(200));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let circusd = env.start_again();
+    let after = circusd.wait_until("what was printed meanwhile is written", || {
+        let lines = lines();
+        lines.last().is_some_and(|(_, printed)| *printed > now).then_some(lines)
+    });
+    let meanwhile: Vec<_> =
+        after[written..].iter().filter(|(_, printed)| *printed < now - 0.05).collect();
+    assert!(!meanwhile.is_empty());
+    for (read, printed) in meanwhile {
+        assert!(*read >= *printed - 0.001 && *read < now, "read at {read}, printed at {printed}");
+    }
 }

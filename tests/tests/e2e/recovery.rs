@@ -78,6 +78,7 @@ fn hosted_pids(env: &TestEnv, watcher: &str) -> Vec<i32> {
     rows.lines().map(|row| pid(row).expect("a row has a pid")).collect()
 }
 
+/// Kills circusd and starts it again; gives the numbers in the ticker's file.
 fn kill_and_start_again(env: &TestEnv) -> Vec<u64> {
     let port = free_port();
     let circusd = env.start(&sections(env, port));

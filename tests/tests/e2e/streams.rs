@@ -185,26 +185,34 @@ fn limit_files(circusd: &Daemon, limit: &str) {
 
 #[test]
 fn a_disk_that_was_full_gets_everything_later_and_lines_stay_whole() {
-    let env = TestEnv::new();
-    let circusd = env.start(&format!(
-        "[watcher:w]\ncmd = {}\nstdout_stream.filename = w.log\nstdout_stream.time_format = T\n",
-        fixture("lines 1")
-    ));
-    circusd.wait_until("it prints", || (read(&env, "w.log").len() > 100).then_some(()));
-    // A file may not grow beyond this, as on a disk that is full.
-    limit_files(&circusd, "5000");
-    let complaint = "output of w (stdout) cannot be written";
-    circusd.wait_until("it is said", || circusd.log().contains(complaint).then_some(()));
-    let full = read(&env, "w.log");
-    assert!(full.len() <= 5000 && full.ends_with('\n'), "{full:?}");
-    limit_files(&circusd, "unlimited");
-    circusd.wait_until("it goes on", || (read(&env, "w.log").len() > 10_000).then_some(()));
-    ok_once_idle(&circusd, "stop", &json!({"name": "w", "waiting": true}));
-    let text = read(&env, "w.log");
-    let number = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok());
-    let numbers: Vec<usize> =
-        without_prefix(&text).iter().map(|line| number(line).expect("a number")).collect();
-    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>(), "each line once and in order");
+    for papa in ["False", "True"] {
+        let env = TestEnv::new();
+        if papa == "True" && env.has_no_kernel() {
+            return;
+        }
+        let circusd = env.start(&format!(
+            "[watcher:w]\ncmd = {}\nuse_papa = {papa}\nstdout_stream.filename = w.log\n\
+             stdout_stream.time_format = T\n",
+            fixture("lines 1")
+        ));
+        circusd.wait_until("it prints", || (read(&env, "w.log").len() > 100).then_some(()));
+        // A file may not grow beyond this, as on a disk that is full.
+        limit_files(&circusd, "5000");
+        let complaint = "output of w (stdout) cannot be written";
+        circusd.wait_until("it is said", || circusd.log().contains(complaint).then_some(()));
+        let full = read(&env, "w.log");
+        assert!(full.len() <= 5000 && full.ends_with('\n'), "{full:?}");
+        limit_files(&circusd, "unlimited");
+        circusd.wait_until("it goes on", || (read(&env, "w.log").len() > 10_000).then_some(()));
+        ok_once_idle(&circusd, "stop", &json!({"name": "w", "waiting": true}));
+        let text = read(&env, "w.log");
+        let number = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok());
+        let numbers: Vec<usize> =
+            without_prefix(&text).iter().map(|line| number(line).expect("a number")).collect();
+        let expected: Vec<usize> = (1..=numbers.len()).collect();
+        assert_eq!(numbers, expected, "each line once and in order, use_papa = {papa}");
+        assert_eq!(circusd.log().matches(complaint).count(), 1, "{}", circusd.log());
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ impl ExactSink for FileStream {
 
     fn prepare(&mut self) -> io::Result<Prepared> {
         let settled = std::mem::take(&mut self.settled);
+        self.planned = 0;
         let ready = match self.begin() {
             Ok(ready) => ready,
             Err(error) => {
@@ -30,28 +31,24 @@ impl ExactSink for FileStream {
                 return Err(error);
             }
         };
-        let planned = self.turn.as_ref().map(|(file, length)| self.plan(file, *length));
-        Ok(Prepared { settled, ready, planned: planned.unwrap_or_default() })
+        let planned = self.plan(&self.file.lock());
+        Ok(Prepared { settled, ready, planned })
     }
 
     fn commit(&mut self) -> (Vec<Progress>, io::Result<()>) {
         self.write_stretch()
     }
-
-    fn release(&mut self) {
-        self.turn = None;
-    }
 }
 
 impl FileStream {
-    /// What each batch will have where in the file, once `length` bytes are written.
-    fn plan(&self, file: &LogFile, length: usize) -> Vec<(BatchId, Intent)> {
+    /// What each batch will have where in the file, once what is planned is written.
+    fn plan(&self, file: &LogFile) -> Vec<(BatchId, Intent)> {
         // What cannot be read again cannot be looked for after our death.
         let Some(id) = file.identity() else { return Vec::new() };
         let mut planned = Vec::new();
         let mut before = 0;
         for segment in &self.waiting {
-            let part = segment.len().min(length - before);
+            let part = segment.len().min(self.planned - before);
             if part == 0 {
                 break;
             }

@@ -211,18 +211,18 @@ impl<'a> Life<'a> {
             if self.risk().is_err() {
                 // In the middle of the write.
                 let stream = &mut self.streams[channel as usize];
-                let (file, length) = stream.turn.as_ref().unwrap();
+                let length = stream.planned;
                 let segments = stream.waiting.iter();
                 let bytes: Vec<u8> = segments
                     .flat_map(|segment| &segment.text.bytes[segment.written..])
                     .copied()
                     .collect();
-                let torn = &bytes[..self.rng.usize(..=*length)];
-                OpenOptions::new().append(true).open(file.path()).unwrap().write_all(torn).unwrap();
+                let torn = &bytes[..self.rng.usize(..=length)];
+                let path = stream.file.lock().path().to_owned();
+                OpenOptions::new().append(true).open(path).unwrap().write_all(torn).unwrap();
                 return Err(Died);
             }
             let (progress, result) = self.streams[channel as usize].commit();
-            self.streams[channel as usize].release();
             result.unwrap();
             self.risk()?;
             for progress in progress {

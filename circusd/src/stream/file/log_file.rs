@@ -9,23 +9,30 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::super::intent::FileId;
+use super::super::sink::Turn;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::Mutex as Turn;
+use tokio::sync::Mutex as TurnMutex;
 
 /// How long a pipe or terminal may be full before that counts as a failure, in milliseconds.
 const FULL_PIPE: u16 = 200;
 
-/// A file that streams write to by turns. Not a guard of memory but of an order: whoever has the turn
-/// writes at the end that it has seen.
-pub(super) type SharedLogFile = Arc<Turn<LogFile>>;
+/// A file that several streams write to.
+#[derive(Clone)]
+pub(super) struct SharedLogFile {
+    /// Whoever has it writes at the end that it has seen.
+    pub(super) turn: Turn,
+    file: Arc<Mutex<LogFile>>,
+}
 
 /// A log file, whether it is open or not.
 pub(super) struct LogFile {
     path: PathBuf,
     open: Option<Open>,
+    /// When one of the streams has rotated it last, in seconds since the epoch.
+    pub(super) rotated: Option<i64>,
 }
 
 struct Open {
@@ -39,16 +46,27 @@ struct Open {
 
 /// The file at `path` that all streams share.
 pub(super) fn shared(path: &Path) -> SharedLogFile {
-    static FILES: Mutex<BTreeMap<PathBuf, Weak<Turn<LogFile>>>> = Mutex::new(BTreeMap::new());
+    type Known = (Weak<TurnMutex<()>>, Weak<Mutex<LogFile>>);
+    static FILES: Mutex<BTreeMap<PathBuf, Known>> = Mutex::new(BTreeMap::new());
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
-    files.retain(|_, file| file.strong_count() > 0);
-    if let Some(file) = files.get(&path).and_then(Weak::upgrade) {
-        return file;
+    files.retain(|_, (_, file)| file.strong_count() > 0);
+    if let Some((turn, file)) = files.get(&path)
+        && let (Some(turn), Some(file)) = (turn.upgrade(), file.upgrade())
+    {
+        return SharedLogFile { turn, file };
     }
-    let file = Arc::new(Turn::new(LogFile { path: path.clone(), open: None }));
-    files.insert(path, Arc::downgrade(&file));
-    file
+    let file = LogFile { path: path.clone(), open: None, rotated: None };
+    let shared = SharedLogFile { turn: Turn::default(), file: Arc::new(Mutex::new(file)) };
+    files.insert(path, (Arc::downgrade(&shared.turn), Arc::downgrade(&shared.file)));
+    shared
+}
+
+impl SharedLogFile {
+    /// The file, for whoever has the turn or only looks.
+    pub(super) fn lock(&self) -> MutexGuard<'_, LogFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl LogFile {

@@ -6,7 +6,7 @@
 use super::super::batch::{Chunk, gap_line};
 use super::super::options::Options;
 use super::super::prefix::Prefixer;
-use super::super::sink::{BatchId, ExactSink, MAX_WAITING, Progress, Sink, StreamError};
+use super::super::sink::{BatchId, ExactSink, MAX_WAITING, Progress, Sink, StreamError, Turn};
 use super::super::text::{Piece, Text};
 use super::backups::{self, Limit};
 use super::log_file::{self, LogFile, SharedLogFile};
@@ -16,8 +16,6 @@ use indexmap::IndexMap;
 use jiff::tz::TimeZone;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use tokio::sync::OwnedMutexGuard;
 use tracing::warn;
 
 /// A stream to a log file.
@@ -28,8 +26,8 @@ pub struct FileStream {
     /// A file that was moved away is left to whoever moved it.
     follow: bool,
     pub(super) waiting: VecDeque<Segment>,
-    /// The turn at the file, and how many bytes go to it.
-    pub(super) turn: Option<(OwnedMutexGuard<LogFile>, usize)>,
+    /// How many bytes are about to be written.
+    pub(super) planned: usize,
     /// Batches of which nothing has to be written.
     pub(super) settled: Vec<Progress>,
     /// Bytes of output that found no room since the last gap was marked.
@@ -95,8 +93,7 @@ impl FileStream {
         };
         let backups = options.number("backup_count")?;
         let file = log_file::shared(&options.filename()?);
-        let modified = file.try_lock().ok().and_then(|file| file.modified());
-        let base = modified.unwrap_or_else(now);
+        let base = file.lock().modified().unwrap_or_else(now);
         let schedule = Schedule::new(when, interval, zone, backups, base);
         let expected = "S, M, H, D, MIDNIGHT, or W0 (Monday) to W6";
         let schedule = schedule.ok_or_else(|| options.bad("rotate_when", expected))?;
@@ -110,7 +107,7 @@ impl FileStream {
             rotation,
             follow,
             waiting: VecDeque::new(),
-            turn: None,
+            planned: 0,
             settled: Vec::new(),
             lost: 0,
             ends_line: true,
@@ -209,7 +206,7 @@ impl FileStream {
         text.end_piece(mark);
     }
 
-    /// Takes the turn at the file and decides how much goes to it now. False: nothing waits.
+    /// Decides how much goes to the file now. False: nothing waits.
     pub(super) fn begin(&mut self) -> io::Result<bool> {
         if self.waiting.is_empty() && self.lost > 0 {
             let mut text = Text::default();
@@ -219,9 +216,8 @@ impl FileStream {
         if self.waiting.is_empty() {
             return Ok(false);
         }
-        let mut file = Arc::clone(&self.file).blocking_lock_owned();
-        let length = self.ready(&mut file)?;
-        self.turn = Some((file, length));
+        let shared = self.file.clone();
+        self.planned = self.ready(&mut shared.lock())?;
         Ok(true)
     }
 
@@ -232,6 +228,9 @@ impl FileStream {
         let all: usize = self.waiting.iter().map(Segment::len).sum();
         if !file.is_regular() {
             return Ok(all);
+        }
+        if let Rotation::ByTime(schedule) = &mut self.rotation {
+            schedule.note_rotation(file.rotated);
         }
         let room = match &self.rotation {
             Rotation::Never => return Ok(all),
@@ -253,6 +252,7 @@ impl FileStream {
             warn!("log file `{}` cannot be rotated and grows: {error}", file.path().display());
         }
         self.cannot_rotate = rotated.is_err();
+        file.rotated = Some(now());
         file.ready(self.follow)?;
         Ok(match &self.rotation {
             Rotation::BySize(limit) if !self.cannot_rotate => {
@@ -282,7 +282,8 @@ impl FileStream {
 
     /// Writes what [`Self::begin`] decided; what could not be written goes on waiting.
     pub(super) fn write_stretch(&mut self) -> (Vec<Progress>, io::Result<()>) {
-        let Some((mut file, length)) = self.turn.take() else { return (Vec::new(), Ok(())) };
+        let shared = self.file.clone();
+        let (mut file, length) = (shared.lock(), std::mem::take(&mut self.planned));
         let (mut written, mut result) = (0, Ok(()));
         for segment in &self.waiting {
             let rest = segment.text.bytes.get(segment.written..).unwrap_or_default();
@@ -300,7 +301,6 @@ impl FileStream {
                 written -= torn;
             }
         }
-        self.turn = Some((file, 0));
         (self.advance(written), result)
     }
 
@@ -367,11 +367,13 @@ impl Sink for FileStream {
     fn write(&mut self, chunks: &[Chunk], finish: bool) -> io::Result<()> {
         self.take(chunks, finish);
         while self.begin()? {
-            let (_, result) = self.write_stretch();
-            self.turn = None;
-            result?;
+            self.write_stretch().1?;
         }
         Ok(())
+    }
+
+    fn turn(&self) -> Option<Turn> {
+        Some(self.file.turn.clone())
     }
 
     fn exact(&mut self) -> Option<&mut dyn ExactSink> {
@@ -379,17 +381,13 @@ impl Sink for FileStream {
     }
 
     fn open(&mut self) -> Result<(), StreamError> {
-        // When another stream has its turn, the file is open.
-        let Ok(mut file) = self.file.try_lock() else { return Ok(()) };
+        let mut file = self.file.lock();
         let path = file.path().display().to_string();
         file.ready(self.follow).map_err(|source| StreamError::Open { path, source })
     }
 
     fn close(&mut self) {
-        // When another stream has its turn, it still needs the file.
-        if let Ok(mut file) = self.file.try_lock() {
-            file.close();
-        }
+        self.file.lock().close();
     }
 }
 

@@ -68,6 +68,13 @@ impl Schedule {
         now >= self.next
     }
 
+    /// Takes into account that another stream has rotated the file.
+    pub(super) fn note_rotation(&mut self, last: Option<i64>) {
+        if let Some(last) = last.filter(|last| self.is_due(*last)) {
+            self.next = self.after(last);
+        }
+    }
+
     /// The first rotation after `base`.
     fn after(&self, base: i64) -> i64 {
         let today = self.date(base);
@@ -129,21 +136,16 @@ impl Schedule {
             return Ok(());
         }
         let mut old = self.old_files(path)?;
-        // A name without a number is older than those with one.
-        old.sort_by_key(|path| {
-            let name = path.to_string_lossy().into_owned();
-            let (time, number) = name.rsplit_once('-').unwrap_or((&name, "0"));
-            (time.to_owned(), number.parse::<u32>().ok())
-        });
+        old.sort();
         let surplus = old.len().saturating_sub(self.backups);
-        for path in old.into_iter().take(surplus) {
+        for (_, path) in old.into_iter().take(surplus) {
             fs::remove_file(path)?;
         }
         Ok(())
     }
 
-    /// The files that were made by rotation.
-    fn old_files(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+    /// The files that were made by rotation, each with its age: digits and number.
+    fn old_files(&self, path: &Path) -> io::Result<Vec<(Age, PathBuf)>> {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         let digits = self.date(0).strftime(self.suffix).to_string().len();
@@ -153,20 +155,29 @@ impl Schedule {
             let own = path.file_name().unwrap_or_default().as_encoded_bytes();
             let suffix = name.as_encoded_bytes().strip_prefix(own);
             let suffix = suffix.and_then(|rest| rest.strip_prefix(b"."));
-            if suffix.is_some_and(|suffix| is_suffix(suffix, digits)) {
-                old.push(directory.join(name));
+            if let Some(age) = suffix.and_then(|suffix| age(suffix, digits)) {
+                old.push((age, directory.join(&name)));
             }
         }
         Ok(old)
     }
 }
 
-/// So many digits, and perhaps a number after a dash.
-fn is_suffix(suffix: &[u8], digits: usize) -> bool {
-    let Some((time, rest)) = suffix.split_at_checked(digits) else { return false };
-    let number = |rest: &[u8]| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit);
-    time.iter().all(u8::is_ascii_digit)
-        && (rest.is_empty() || rest.strip_prefix(b"-").is_some_and(number))
+/// What orders old files: the digits of the time, and the number after it.
+type Age = (Vec<u8>, u32);
+
+/// So many digits, and perhaps a number after a dash: a name without one is older than those with one.
+fn age(suffix: &[u8], digits: usize) -> Option<Age> {
+    let (time, rest) = suffix.split_at_checked(digits)?;
+    if !time.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = match rest.strip_prefix(b"-") {
+        Some(number) => std::str::from_utf8(number).ok()?.parse().ok()?,
+        None if rest.is_empty() => 0,
+        None => return None,
+    };
+    Some((time.to_vec(), number))
 }
 
 #[cfg(test)]
@@ -259,6 +270,15 @@ mod tests {
     }
 
     #[test]
+    fn what_another_stream_has_rotated_is_not_rotated_again() {
+        let mut schedule = Schedule::new("S", 10, TimeZone::UTC, 0, 0).unwrap();
+        schedule.note_rotation(Some(9));
+        assert!(schedule.is_due(10));
+        schedule.note_rotation(Some(12));
+        assert!(!schedule.is_due(21) && schedule.is_due(22));
+    }
+
+    #[test]
     fn a_week_ends_with_its_day() {
         let monday = seconds(&Value::from("2024-05-13T10:00:00Z"));
         for (day, end) in [("W0", "2024-05-14"), ("W2", "2024-05-16"), ("w6", "2024-05-20")] {
@@ -283,6 +303,21 @@ mod tests {
             schedule.rotate(&path, now).unwrap();
             assert!(dir.path().join(name).exists(), "{name}");
         }
+    }
+
+    #[test]
+    fn the_oldest_goes_whatever_the_directory_is_called() {
+        let dir = tempfile::Builder::new().prefix("a-b-").tempdir().unwrap();
+        let path = dir.path().join("x-y");
+        let schedule = Schedule::new("D", 1, TimeZone::UTC, 2, 0).unwrap();
+        let old = ["20240102-10", "20240102", "20240102-9", "20240101-3"];
+        for suffix in old.iter().chain(&["2024010", "20240101-", "20240101.gz"]) {
+            fs::write(with_suffix(&path, suffix), "").unwrap();
+        }
+        schedule.delete_oldest(&path).unwrap();
+        let left: Vec<_> = old.map(|suffix| with_suffix(&path, suffix).exists()).to_vec();
+        assert_eq!(left, [true, false, true, false]);
+        assert_eq!(names(dir.path()).len(), 5);
     }
 
     #[test]
