@@ -75,24 +75,16 @@ impl Writer {
     /// Queues pieces of output and waits until they, and what came before, have been written. False when
     /// that failed; the stream keeps them and tries again by itself.
     pub async fn write_through(&self, chunks: Vec<Chunk>) -> bool {
-        self.confirmed(chunks, false).await
-    }
-
-    /// Waits until everything so far has been written, unfinished lines included. False when that failed.
-    pub async fn flush(&self) -> bool {
-        self.confirmed(Vec::new(), true).await
+        let (written, done) = oneshot::channel();
+        let confirm = Confirm::Success(written);
+        self.send(Batch { chunks, confirm, ..Batch::default() }).await;
+        done.await.unwrap_or(false)
     }
 
     /// Queues pieces of output of one process; the receipt tells what becomes of them. With `finish`, its
     /// unfinished line is written, too.
     pub async fn deliver(&self, chunks: Vec<Chunk>, finish: bool, receipt: Receipt) {
         self.send(Batch { chunks, finish, confirm: Confirm::Steps(receipt) }).await;
-    }
-
-    async fn confirmed(&self, chunks: Vec<Chunk>, finish: bool) -> bool {
-        let (written, done) = oneshot::channel();
-        self.send(Batch { chunks, finish, confirm: Confirm::Success(written) }).await;
-        done.await.unwrap_or(false)
     }
 
     async fn send(&self, batch: Batch) {

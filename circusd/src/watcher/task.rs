@@ -467,7 +467,7 @@ impl Task {
         while self.ends.join_next().await.is_some() {}
         for writer in [&self.outputs.stdout, &self.outputs.stderr].into_iter().flatten() {
             // A stream that cannot be written says so itself; one that hangs is not waited for.
-            let _ = time::timeout(DRAIN_LIMIT, writer.flush()).await;
+            let _ = time::timeout(DRAIN_LIMIT, writer.write_through(Vec::new())).await;
         }
         if left > 0 {
             info!("{} left running in papa", self.identity.name);

@@ -311,3 +311,33 @@ fn lines_have_the_time_at_which_the_kernel_read_them() {
         assert!(*read >= *printed - 0.001 && *read < now, "read at {read}, printed at {printed}");
     }
 }
+
+#[test]
+fn a_line_that_outlives_circusd_stands_once_and_whole() {
+    for killed in [false, true] {
+        let env = TestEnv::new();
+        if env.has_no_kernel() {
+            return;
+        }
+        let circusd = env.start(
+            "[watcher:w]\ncmd = sh -c 'echo first; printf abc; until test -e go; do sleep 0.01; done; \
+             echo def; exec sleep 1000'\nuse_papa = True\nstdout_stream.filename = w.log\n\
+             stdout_stream.time_format = T\n",
+        );
+        let pid = circusd.wait_for_pids("w", 1)[0];
+        let read = || fs::read_to_string(env.path("w.log")).unwrap_or_default();
+        circusd
+            .wait_until("the first line is written", || read().ends_with("first\n").then_some(()));
+        if killed {
+            circusd.kill();
+        } else {
+            assert!(circusd.quit().success());
+        }
+        assert_eq!(read(), format!("T [{pid}] | first\n"), "the part stays in the kernel");
+        let circusd = env.start_again();
+        circusd.wait_for_pids("w", 1);
+        fs::write(env.path("go"), "").expect("writable");
+        circusd.wait_until("the line is written", || read().ends_with("def\n").then_some(()));
+        assert_eq!(read(), format!("T [{pid}] | first\nT [{pid}] | abcdef\n"));
+    }
+}

@@ -237,6 +237,29 @@ fn a_worker_is_not_held_up_by_a_missing_directory_and_what_is_lost_is_said() {
 }
 
 #[test]
+fn every_byte_is_kept_in_both_kinds_of_processes() {
+    for papa in ["False", "True"] {
+        let env = TestEnv::new();
+        if papa == "True" && env.has_no_kernel() {
+            return;
+        }
+        // Random bytes, and a line of 20 MB without an end.
+        let circusd = env.start(&format!(
+            "[watcher:w]\ncmd = sh -c 'head -c 3000000 /dev/urandom | tee copy; \
+             head -c 20000000 /dev/zero | tee -a copy; echo END | tee -a copy'\nrespawn = False\n\
+             use_papa = {papa}\nstdout_stream.filename = w.log\n"
+        ));
+        circusd.wait_until("everything is written", || {
+            let (copy, log) = (env.path("copy"), env.path("w.log"));
+            let size = |path| fs::metadata(path).map_or(0, |metadata| metadata.len());
+            (size(&copy) == 23_000_004 && size(&log) == 23_000_004).then_some(())
+        });
+        let (copy, log) = (fs::read(env.path("copy")), fs::read(env.path("w.log")));
+        assert!(copy.expect("written") == log.expect("written"), "use_papa = {papa}");
+    }
+}
+
+#[test]
 fn stream_timed_seconds() {
     let env = TestEnv::new();
     let sections = recorded(&env, "stream_timed_seconds");

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Measures how output gets into log files: ours beside the original and, where it is installed, Supervisor.
+
+  tests/bench/output.py --ours target/release/circusd [--original VENV/bin/circusd] [--mib 1024] [--quick]
+
+Needs a C compiler for the worker. tests/bench/README.md says what the figures mean.
+"""
+import argparse, os, shutil, signal, statistics, subprocess, sys, tempfile, time
+
+WORKER = r'''
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+/* flood MIB: lines of 100 bytes as fast as they are taken. ticks N: a line with its time, N times. */
+int main(int argc, char **argv) {
+    static char block[6400 * 10];
+    long n = atol(argv[2]);
+    if (!strcmp(argv[1], "flood")) {
+        for (size_t at = 0; at < sizeof block; at += 100) {
+            memset(block + at, 'x', 99);
+            block[at + 99] = '\n';
+        }
+        for (long left = n << 20; left > 0; ) {
+            size_t part = left < (long)sizeof block ? left - left % 100 + 100 * (left < 100) : sizeof block;
+            for (size_t done = 0; done < part; ) {
+                ssize_t count = write(1, block + done, part - done);
+                if (count < 0) return 1;
+                done += count;
+            }
+            left -= part;
+        }
+    } else {
+        for (; n > 0; n--) {
+            struct timespec now, pause = {0, 1000000 + random() % 2000000};
+            char line[64];
+            clock_gettime(CLOCK_REALTIME, &now);
+            int length = snprintf(line, sizeof line, "%ld.%09ld\n", (long)now.tv_sec, now.tv_nsec);
+            if (write(1, line, length) < 0) return 1;
+            nanosleep(&pause, NULL);
+        }
+    }
+    if (write(1, "END\n", 4) < 0) return 1;
+    for (;;) pause();
+}
+'''
+
+
+def read(path):
+    try:
+        with open(path) as f:
+            return f.read()
+    except OSError:
+        return ''
+
+
+def cpu(pid):
+    fields = read('/proc/%d/stat' % pid).rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK') if fields else 0
+
+
+def marked(directory):
+    """The programs of a test: whoever has its directory in the command line, but the workers."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir('/proc')):
+        words = read('/proc/%s/cmdline' % entry)
+        if directory in words and int(entry) != os.getpid():
+            found.append((int(entry), '/worker' in words.split('\0')[0]))
+    return found
+
+
+class Run:
+    """One program, one kind of stream, some workers."""
+
+    def __init__(self, name, command, arguments, workers, options):
+        self.dir = tempfile.mkdtemp(prefix='bench-output-')
+        source = os.path.join(self.dir, 'worker.c')
+        with open(source, 'w') as f:
+            f.write(WORKER)
+        self.worker = os.path.join(self.dir, 'worker')
+        subprocess.run(['cc', '-O1', '-o', self.worker, source], check=True)
+        self.workers, self.log = workers, os.path.join(self.dir, 'out.log')
+        config = os.path.join(self.dir, 'config')
+        with open(config, 'w') as f:
+            if name == 'supervisor':
+                f.write('[supervisord]\nnodaemon=true\nuser=root\nlogfile=%s/l\npidfile=%s/p\n[program:w]\n'
+                        'command=%s %s\nnumprocs=%d\nprocess_name=%%(process_num)d\nstdout_logfile=%s\n'
+                        'stdout_logfile_maxbytes=0\n' % (self.dir, self.dir, self.worker, arguments, workers, self.log))
+            else:
+                f.write('[circus]\nendpoint=ipc://%s/e\npubsub_endpoint=ipc://%s/s\n' % (self.dir, self.dir))
+                if 'use_papa' in options:
+                    f.write('papa_endpoint=ipc://%s/k\n' % self.dir)
+                f.write('[watcher:w]\ncmd=%s %s\nnumprocesses=%d\nstdout_stream.class=FileStream\n'
+                        'stdout_stream.filename=%s\n' % (self.worker, arguments, workers, self.log))
+                f.writelines('%s = %s\n' % option for option in options.items())
+        words = [command, '-c', config] if name == 'supervisor' else [command, config]
+        output = open(os.path.join(self.dir, 'daemon.log'), 'w')
+        self.process = subprocess.Popen(words, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def wait_for_end(self):
+        """Seconds from the first byte in the file until all workers have said that they are through."""
+        begin = None
+        while True:
+            size = os.path.getsize(self.log) if os.path.exists(self.log) else 0
+            if size and begin is None:
+                begin = time.perf_counter()
+            if size:
+                with open(self.log, 'rb') as f:
+                    f.seek(max(0, size - 2000))
+                    if f.read().count(b'END') >= self.workers:
+                        return time.perf_counter() - begin, size
+            if self.process.poll() is not None:
+                raise SystemExit('it has ended:\n' + read(os.path.join(self.dir, 'daemon.log')))
+            time.sleep(0.002)
+
+    def latencies(self, count):
+        """Milliseconds from the write of a line to its being in the file."""
+        while not os.path.exists(self.log):
+            time.sleep(0.001)
+        times, rest = [], b''
+        with open(self.log, 'rb', buffering=0) as f:
+            while len(times) < count:
+                data = f.read(65536)
+                if not data:
+                    continue
+                now = time.time()
+                *lines, rest = (rest + data).split(b'\n')
+                times += [(now - float(line.split()[-1])) * 1e3 for line in lines if b'END' not in line]
+                if any(b'END' in line for line in lines):
+                    break
+        return times
+
+    def cpu(self):
+        return sum(cpu(pid) for pid, is_worker in marked(self.dir) if not is_worker)
+
+    def end(self):
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        for pid, _ in marked(self.dir):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def measure(name, command, args):
+    figures = {}
+    prefix = {'stdout_stream.time_format': '%Y-%m-%d %H:%M:%S'}
+    kinds = [('plain', {}, 1), ('ten_writers', {}, 10)]
+    if name != 'supervisor':
+        kinds += [('time_format', prefix, 1)]
+    if name == 'ours':
+        kinds += [('hosted', {'use_papa': 'True'}, 1), ('hosted_time_format', {'use_papa': 'True', **prefix}, 1)]
+    for kind, options, workers in kinds:
+        print('measuring', name, kind, '...', file=sys.stderr, flush=True)
+        run = Run(name, command, 'flood %d' % (args.mib // workers), workers, options)
+        try:
+            seconds, _ = run.wait_for_end()
+            figures[kind + '_mb_s'] = (args.mib << 20) / 1e6 / seconds
+            figures[kind + '_cpu_s_per_gib'] = run.cpu() * 1024 / args.mib
+        finally:
+            run.end()
+    for kind, options in [('latency', {})] + ([('hosted_latency', {'use_papa': 'True'})] if name == 'ours' else []):
+        run = Run(name, command, 'ticks 500', 1, options)
+        try:
+            times = sorted(run.latencies(500))
+            figures[kind + '_median_ms'] = statistics.median(times)
+            figures[kind + '_p99_ms'] = times[int(len(times) * .99)]
+        finally:
+            run.end()
+    return figures
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--ours', required=True)
+    parser.add_argument('--original')
+    parser.add_argument('--mib', type=int, default=1024)
+    parser.add_argument('--quick', action='store_true', help='64 MiB instead of 1 GiB')
+    args = parser.parse_args()
+    if args.quick:
+        args.mib = 64
+    programs = {'ours': os.path.abspath(args.ours)}
+    if args.original:
+        programs['circus 0.17.2'] = os.path.abspath(args.original)
+    if shutil.which('supervisord'):
+        programs['supervisor'] = shutil.which('supervisord')
+    results = {name: measure(name, command, args) for name, command in programs.items()}
+    print('%-32s' % ('%d MiB' % args.mib) + ''.join('%16s' % name for name in results))
+    for row in dict.fromkeys(key for figures in results.values() for key in figures):
+        cells = ['%16s' % ('%.3f' % figures[row] if row in figures else '-') for figures in results.values()]
+        ours, theirs = results['ours'].get(row), results.get('circus 0.17.2', {}).get(row)
+        print('%-32s' % row + ''.join(cells) + ('%12.2f' % (ours / theirs) if ours and theirs else ''))
+
+
+if __name__ == '__main__':
+    main()
