@@ -11,8 +11,8 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-/// Carries out an operation on watchers in the order given. With `Start` and `Restart` those without
-/// autostart are left stopped.
+/// Carries out an operation on watchers in the order given. `Start` leaves those without autostart stopped,
+/// and so does `Restart` if they were.
 pub async fn carry_out(
     watchers: Vec<WatcherHandle>,
     operation: GroupOperation,
@@ -30,6 +30,13 @@ pub async fn carry_out(
             reload(watchers, operation, cancelled, permit).await;
         }
         GroupOperation::Restart => {
+            let mut to_start = to_start;
+            for watcher in watchers.iter().filter(|watcher| !watcher.identity().autostart) {
+                if runs(watcher).await {
+                    to_start.push(watcher.clone());
+                }
+            }
+            super::order::by_priority(&mut to_start, |watcher| watcher.identity().priority);
             stop(watchers, None).await;
             start(to_start, pause, cancelled, permit).await;
         }
@@ -63,6 +70,10 @@ pub async fn start(
     drop(permit);
 }
 
+async fn runs(watcher: &WatcherHandle) -> bool {
+    watcher.inspect().await.is_ok_and(|seen| seen.status != Status::Stopped)
+}
+
 /// Reloads watchers, each finished before the next; those that are stopped stay so. Ends early when cancelled.
 async fn reload(
     watchers: Vec<WatcherHandle>,
@@ -73,7 +84,7 @@ async fn reload(
     for watcher in watchers {
         let one = async {
             // A watcher that is gone has nothing left to do.
-            if watcher.inspect().await.is_ok_and(|seen| seen.status != Status::Stopped) {
+            if runs(&watcher).await {
                 let _ = watcher.operate(operation, None).await;
             }
         };

@@ -111,7 +111,10 @@ pub(super) enum Message {
         reply: oneshot::Sender<Result<oneshot::Receiver<()>, ArbiterError>>,
     },
     PlanReload(oneshot::Sender<Result<ReloadPlan, ReloadError>>),
-    Reload(oneshot::Sender<Result<Begun, ReloadError>>),
+    Reload {
+        restart: bool,
+        reply: oneshot::Sender<Result<Begun, ReloadError>>,
+    },
     /// From a reload that is under way: this is in force from now on.
     Replace {
         roster: Roster,
@@ -198,13 +201,13 @@ impl ArbiterHandle {
         self.ask(Message::PlanReload).await?
     }
 
-    /// Reads the file again and makes what has changed hold. Everything was checked, and nothing stopped,
-    /// when this returns.
+    /// Reads the file again and makes what has changed hold; with `restart` everything else starts anew, too.
+    /// Everything was checked, and nothing stopped, when this returns.
     ///
     /// # Errors
     /// [`ReloadError`]: nothing was changed.
-    pub async fn reload(&self) -> Result<Begun, ReloadError> {
-        self.ask(Message::Reload).await?
+    pub async fn reload(&self, restart: bool) -> Result<Begun, ReloadError> {
+        self.ask(|reply| Message::Reload { restart, reply }).await?
     }
 
     /// Begins an operation on several watchers; the receiver is told when it has ended.

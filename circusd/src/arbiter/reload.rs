@@ -81,6 +81,8 @@ pub(super) struct Reload {
     pub(super) messages: mpsc::WeakSender<Message>,
     /// The daemon shuts down.
     pub(super) cancelled: CancellationToken,
+    /// Everything starts anew, not just what has changed.
+    pub(super) restart: bool,
 }
 
 /// A reload that can be carried out.
@@ -201,8 +203,13 @@ impl Reload {
         let going = self.watchers_of(&plan, |change| {
             matches!(change, WatcherChange::Remove { .. } | WatcherChange::Replace { .. })
         });
-        let pausing = self.watchers_of(&plan, |change| change == WatcherChange::Restart);
-        let mut to_start = which_run(&pausing).await?;
+        let (pausing, mut to_start) = if self.restart {
+            self.everything_but(&going)
+        } else {
+            let pausing = self.watchers_of(&plan, |change| change == WatcherChange::Restart);
+            let to_start = which_run(&pausing).await?;
+            (pausing, to_start)
+        };
         let stopping = group::stop(going.iter().chain(&pausing).cloned().collect(), None);
         tokio::join!(stopping, self.resize(&plan));
         if self.cancelled.is_cancelled() {
@@ -235,6 +242,15 @@ impl Reload {
     ) -> Vec<WatcherHandle> {
         let steps = plan.watchers.iter().filter(|step| wanted(step.change));
         steps.filter_map(|step| self.roster.find(&step.name)).cloned().collect()
+    }
+
+    /// The watchers that stay, and those of them that a start of the daemon starts.
+    fn everything_but(&self, going: &[WatcherHandle]) -> (Vec<WatcherHandle>, Vec<WatcherHandle>) {
+        let is_going = |key: &str| going.iter().any(|other| other.identity().key == key);
+        let staying = self.roster.watchers.iter().filter(|other| !is_going(&other.identity().key));
+        let staying: Vec<WatcherHandle> = staying.cloned().collect();
+        let to_start = staying.iter().filter(|other| other.identity().autostart).cloned().collect();
+        (staying, to_start)
     }
 
     async fn resize(&self, plan: &ReloadPlan) {

@@ -127,13 +127,13 @@ impl Task {
                 let _ = reply.send(self.remove(watcher, how).await);
             }
             Message::PlanReload(reply) => {
-                let reload = self.reload();
+                let reload = self.reload(false);
                 task::spawn(async move {
                     // The asker may have gone.
                     let _ = reply.send(reload.plan().await.map(|(plan, _)| plan));
                 });
             }
-            Message::Reload(reply) => self.begin_reload(reply),
+            Message::Reload { restart, reply } => self.begin_reload(restart, reply),
             Message::Replace { roster, builder, reply } => {
                 self.roster = Arc::new(roster);
                 self.builder = builder;
@@ -192,20 +192,22 @@ impl Task {
         self.roster = Arc::new(Roster { watchers, sockets, kernel, config });
     }
 
-    fn reload(&self) -> Reload {
+    fn reload(&self, restart: bool) -> Reload {
         Reload {
             roster: Arc::clone(&self.roster),
             builder: self.builder.clone(),
             sockets: Arc::clone(&self.sockets),
             messages: self.messages.clone(),
             cancelled: self.cancelled.clone(),
+            restart,
         }
     }
 
-    fn begin_reload(&self, reply: oneshot::Sender<Result<Begun, ReloadError>>) {
-        match self.gate.enter_all(reload::NAME) {
+    fn begin_reload(&self, restart: bool, reply: oneshot::Sender<Result<Begun, ReloadError>>) {
+        let name = if restart { "arbiter_restart" } else { reload::NAME };
+        match self.gate.enter_all(name) {
             Ok(permit) => {
-                task::spawn(self.reload().run(permit, reply));
+                task::spawn(self.reload(restart).run(permit, reply));
             }
             Err(busy) => {
                 let _ = reply.send(Err(busy.into()));

@@ -196,15 +196,20 @@ impl CommandReader<'_> {
             return Err(SpawnPlanError::EmptyCommand { watcher: watcher.name.clone() });
         }
         words.extend(self.words("args", &watcher.args)?);
+        let executable = watcher.executable.as_deref().filter(|program| !program.is_empty());
         let shell_args = watcher.shell_args.as_deref().filter(|args| !args.is_empty());
         if !watcher.shell {
             if shell_args.is_some() {
                 self.warnings.push("`shell_args` has no effect without `shell = true`".to_owned());
             }
+            if let (Some(program), Some(first)) = (executable, words.first_mut()) {
+                program.clone_into(first);
+            }
             return Ok(words);
         }
         let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
-        let mut argv = vec![SHELL.to_owned(), "-c".to_owned(), quoted.join(" ")];
+        let mut argv =
+            vec![executable.unwrap_or(SHELL).to_owned(), "-c".to_owned(), quoted.join(" ")];
         argv.extend(self.words("shell_args", shell_args.unwrap_or_default())?);
         Ok(argv)
     }
@@ -274,6 +279,15 @@ mod tests {
         watcher.copy_env = true;
         let home = ("HOME".to_owned(), "/home/me".to_owned());
         assert_eq!(plan_of(&watcher).expect("plan").env, [home, own]);
+    }
+
+    #[test]
+    fn an_executable_is_run_in_place_of_the_first_word_or_of_the_shell() {
+        let mut watcher = WatcherConfig::new("w", "run 1");
+        watcher.executable = Some("/opt/run".into());
+        assert_eq!(plan_of(&watcher).expect("plan").argv, ["/opt/run", "1"]);
+        watcher.shell = true;
+        assert_eq!(plan_of(&watcher).expect("plan").argv, ["/opt/run", "-c", "run 1"]);
     }
 
     #[test]

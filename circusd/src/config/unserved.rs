@@ -27,9 +27,8 @@ pub fn unserved(config: &Config) -> Vec<String> {
 fn of_watcher(watcher: &WatcherConfig) -> impl Iterator<Item = String> {
     let stdin = (watcher.stdin_socket.is_some() && watcher.use_papa)
         .then_some("stdin_socket together with use_papa");
-    let shell = (watcher.shell && watcher.use_papa).then_some("shell together with use_papa");
     let name = watcher.name.clone();
-    shell.into_iter().chain(stdin).map(move |key| {
+    stdin.into_iter().map(move |key| {
         format!("[watcher:{name}] {key} is not served by this version and has no effect")
     })
 }

@@ -119,13 +119,24 @@ pub async fn set(
 /// # Errors
 /// The file cannot be used, and nothing was changed; or another operation is in the way.
 pub async fn reload_config(arbiter: &ArbiterHandle, plan: bool, waiting: bool) -> Outcome {
-    let mut reply = Map::new();
     if plan {
         let plan = arbiter.reload_plan().await.map_err(not_reloaded)?;
-        reply.insert("plan".into(), plan.to_json());
-        return Ok(reply);
+        return Ok(Map::from_iter([("plan".to_owned(), plan.to_json())]));
     }
-    let begun = arbiter.reload().await.map_err(not_reloaded)?;
+    begin_reload(arbiter, false, waiting).await
+}
+
+/// `restart` without a name: as `reloadconfig`, but what has not changed starts anew, too.
+///
+/// # Errors
+/// The file cannot be used, and nothing was changed; or another operation is in the way.
+pub async fn restart(arbiter: &ArbiterHandle, waiting: bool) -> Outcome {
+    begin_reload(arbiter, true, waiting).await
+}
+
+async fn begin_reload(arbiter: &ArbiterHandle, restart: bool, waiting: bool) -> Outcome {
+    let mut reply = Map::new();
+    let begun = arbiter.reload(restart).await.map_err(not_reloaded)?;
     let late = begun.plan.needs_restart();
     if !late.is_empty() {
         reply.insert("needs_restart".into(), json!(late));

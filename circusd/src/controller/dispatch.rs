@@ -5,7 +5,7 @@ use crate::arbiter::handle::ArbiterHandle;
 use crate::event_bus::EventBus;
 use crate::process::sampler::{Freshness, Sampler};
 use crate::watcher::handle::{KillOrder, Operation, WatcherGone};
-use protocol::circus::command::Command;
+use protocol::circus::command::{Command, Selection};
 use protocol::circus::errno::Errno;
 use protocol::circus::request::Request;
 use protocol::circus::response::{Failure, Outcome};
@@ -58,6 +58,9 @@ impl Dispatcher {
             Command::Stop { selection, waiting } => {
                 let verb = operate::Verb::stop();
                 operate::selected(&self.arbiter, &roster, &selection, verb, waiting).await
+            }
+            Command::Restart { selection: Selection::All, waiting } => {
+                configure::restart(&self.arbiter, waiting).await
             }
             Command::Restart { selection, waiting } => {
                 let verb = operate::Verb::restart();

@@ -29,7 +29,7 @@ pub fn of(
     // An environment that cannot be had is said at every start; here the file's own is shown.
     let env = variables(config, environment).unwrap_or_else(|_| config.env.clone());
     add("env", if added && env.is_empty() { Value::Null } else { json!(env) });
-    add("executable", Value::Null);
+    add("executable", json!(config.executable));
     add("gid", id(config.gid.as_deref()));
     add("graceful_timeout", json!(config.graceful_timeout));
     add("max_age", json!(config.max_age));

@@ -158,8 +158,11 @@ fn apply_one(
                     }
                     effects.reload = false;
                 }
+                // The whole environment, as with the original: nothing is copied or laid over it any more.
                 "env" => {
                     config.env = stream_options(value);
+                    config.copy_env = false;
+                    config.virtualenv = None;
                     config.hook_env = None;
                 }
                 _ => return Err(wrong("set: the option is unknown")),
@@ -230,6 +233,16 @@ mod tests {
         let effects = set(&mut config, json!({"cmd": "sleep 2", "numprocesses": -3})).unwrap();
         assert!(effects.reload && effects.resize);
         assert_eq!((config.cmd.as_str(), config.numprocesses), ("sleep 2", 0));
+    }
+
+    #[test]
+    fn a_new_environment_is_the_whole_one() {
+        let mut config = WatcherConfig::new("web", "sleep 1");
+        config.copy_env = true;
+        config.virtualenv = Some("/venv".into());
+        set(&mut config, json!({"env": {"A": "b"}})).unwrap();
+        assert_eq!((config.copy_env, config.virtualenv), (false, None));
+        assert_eq!(config.env.len(), 1);
     }
 
     #[test]

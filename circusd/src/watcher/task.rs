@@ -152,7 +152,8 @@ fn rules(config: &WatcherConfig, check_delay: Duration) -> Rules {
         |value: f64| Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(FOREVER).min(FOREVER);
     Rules {
         singleton: config.singleton,
-        respawn: config.respawn,
+        // Without the periodic check of the original nothing was ever replaced.
+        respawn: config.respawn && !check_delay.is_zero(),
         on_demand: config.on_demand,
         warmup_delay: seconds(config.warmup_delay),
         graceful_timeout: seconds(config.graceful_timeout),
