@@ -40,6 +40,32 @@ const COMMANDS: &[&str] = &[
     "status sleeper",
     "restart sleeper --waiting",
     "list sleeper",
+    "dstats",
+    "globaloptions",
+    "globaloptions check_delay",
+    "globaloptions nosuch",
+    "reload sleeper --waiting",
+    "reload sleeper --sequential --waiting",
+    "reload sleeper --terminate --waiting",
+    "reload nosuch",
+    "set sleeper graceful_timeout 5 --waiting",
+    "set sleeper args 1000 --waiting",
+    "get sleeper graceful_timeout args",
+    "set sleeper nosuch 1",
+    "add extra sleep 1000",
+    "status extra",
+    "add extra sleep 1000",
+    "start ex* --waiting",
+    "stop ^ext --match regex --waiting",
+    "rm extra",
+    "rm extra",
+    "add --start more sleep 1000",
+    "list more",
+    "reloadconfig --waiting",
+    "list",
+    "kill solo",
+    "signal sleeper 18 --children",
+    "stats --extended sleeper",
     "--json status sleeper",
     "quit --waiting",
 ];
@@ -49,6 +75,8 @@ const COMMANDS: &[&str] = &[
 fn shape(text: &str, env: &TestEnv) -> String {
     let text = text.replace(&env.directory().display().to_string(), "DIRECTORY");
     let text = text.replace(env.id(), "ID").replace(",__name__=env", "");
+    // The original has the name of its interpreter unless setproctitle is installed.
+    let text = text.replace("  python ", "  circusd ");
     let mut out = String::new();
     for line in text.lines().filter(|line| !line.starts_with("__name__: ")) {
         let mut last = ' ';
