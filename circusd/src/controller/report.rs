@@ -46,7 +46,8 @@ pub async fn status(roster: &Roster, name: Option<&str>) -> Outcome {
     }
     let mut statuses = Map::new();
     for watcher in &roster.watchers {
-        let snapshot = watcher.inspect().await.map_err(gone)?;
+        // One that has been removed since the roster was read is not there any more.
+        let Ok(snapshot) = watcher.inspect().await else { continue };
         statuses.insert(watcher.identity().name.clone(), json!(snapshot.status.as_str()));
     }
     Ok(single("statuses", Value::Object(statuses)))
@@ -70,7 +71,7 @@ pub async fn numprocesses(roster: &Roster, name: Option<&str>) -> Outcome {
     }
     let mut count = 0;
     for watcher in &roster.watchers {
-        count += watcher.inspect().await.map_err(gone)?.processes.len();
+        count += watcher.inspect().await.map_or(0, |snapshot| snapshot.processes.len());
     }
     Ok(single("numprocesses", json!(count)))
 }
@@ -152,8 +153,9 @@ pub async fn stats(
         StatsTarget::All => {
             let (mut names, mut groups) = (Vec::new(), Vec::new());
             for watcher in &roster.watchers {
+                let Ok(group) = subjects(watcher).await else { continue };
                 names.push(watcher.identity().name.clone());
-                groups.push(subjects(watcher).await?);
+                groups.push(group);
             }
             let infos = sampler.groups(groups, freshness).await.into_iter().map(Value::Object);
             Ok(single("infos", Value::Object(names.into_iter().zip(infos).collect())))
