@@ -53,6 +53,7 @@ sessions! {
     events_of_the_life_cycle: "events.jsonl" "lifecycle";
     events_of_renewal: "events.jsonl" "more_events";
     events_of_reloadconfig: "events.jsonl" "reloadconfig_events";
+    events_of_hooks: "events.jsonl" "hooks";
     events_on_demand: "events.jsonl" "ondemand";
     discovery_is_shown: "multicast.jsonl" "multicast";
     papa: "papa.jsonl" "papa" "papa2";
@@ -64,7 +65,6 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("commands/plugins.jsonl", "plugins", "needs plugins"),
     ("commands/plugins.jsonl", "plugins/requests-of-the-flapping-plugin", "needs plugins"),
     ("events.jsonl", "events/subscription-prefixes", "subscriptions"),
-    ("events.jsonl", "hooks", "needs hooks"),
     ("multicast.jsonl", "multicast/any-bytes", "datagrams"),
     ("multicast.jsonl", "multicast/empty", "datagrams"),
     ("multicast.jsonl", "multicast/json-empty", "datagrams"),
