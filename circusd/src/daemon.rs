@@ -11,6 +11,8 @@ use crate::controller::outbox::{Outbox, ToWire};
 use crate::controller::task::serve;
 use crate::controller::wire::{Wire, WireError};
 use crate::event_bus::EventBus;
+use crate::metrics;
+use crate::metrics::gather::Gatherer;
 use crate::papa::client::{KernelClient, PapaError};
 use crate::process::sampler::Sampler;
 use crate::signals;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// Requests that may wait between the wire and the controller. Beyond that clients queue in ZeroMQ.
 const REQUESTS: usize = 64;
@@ -59,6 +61,7 @@ async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), 
     signals::outlive_file_size_limit()?;
     let circus = &config.circus;
     let (multicast, endpoint) = (circus.multicast_endpoint.clone(), circus.endpoint.clone());
+    let metrics = circus.metrics_endpoint.clone();
     let owner = circus.endpoint_owner.as_deref();
     let wire = Wire::bind(&circus.endpoint, &circus.pubsub_endpoint, owner)?;
     let outbox = Outbox::new()?;
@@ -71,7 +74,14 @@ async fn live(config: Config, environment: Vec<(String, String)>) -> Result<(), 
     let (arbiter, ended) = arbiter::task::start(stack);
     let (requests, inbox) = mpsc::channel(REQUESTS);
     let thread = wire.serve(outbox.clone(), requests)?;
-    let dispatcher = Dispatcher::new(arbiter.clone(), Sampler::start(), bus.clone());
+    let sampler = Sampler::start();
+    if let Some(place) = metrics {
+        let gatherer = Gatherer::new(arbiter.clone(), sampler.clone());
+        if let Err(error) = metrics::server::start(&place, gatherer).await {
+            error!("{error}; going on without metrics");
+        }
+    }
+    let dispatcher = Dispatcher::new(arbiter.clone(), sampler, bus.clone());
     let stop = CancellationToken::new();
     tokio::spawn(hook_requests::serve(dispatcher.clone(), bus, from_hooks, stop.clone()));
     let controller = tokio::spawn(serve(dispatcher, outbox.clone(), inbox, stop.clone()));

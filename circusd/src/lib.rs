@@ -12,6 +12,7 @@ pub mod controller;
 pub mod daemon;
 pub mod event_bus;
 pub mod hook;
+pub mod metrics;
 pub mod papa;
 pub mod pidfile;
 pub mod process;

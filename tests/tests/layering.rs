@@ -50,7 +50,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["watcher"],
             &["arbiter"],
             &["controller"],
-            &["pidfile", "signals"],
+            &["metrics", "pidfile", "signals"],
             &["daemon"],
             &["cli"],
         ],

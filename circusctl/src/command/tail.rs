@@ -75,6 +75,11 @@ struct Open {
 }
 
 impl Tail {
+    /// The latest lines of this watcher.
+    pub fn of(name: &str, lines: usize) -> Self {
+        Self { watchers: vec![name.to_owned()], lines, follow: false }
+    }
+
     /// Nothing read yet.
     pub fn begin(&self) -> Tailing {
         let mut targets: Vec<Target> = Vec::new();

@@ -67,6 +67,11 @@ impl Call for Why {
 }
 
 impl Why {
+    /// The question about this watcher.
+    pub fn of(name: &str) -> Self {
+        Self { name: name.to_owned() }
+    }
+
     /// The operation that a watcher is in, as `stopping web: 2 of 5 left, 12 s of 30 s`; none when it
     /// is in none.
     pub fn progress(name: &str, reply: &Response) -> Option<String> {

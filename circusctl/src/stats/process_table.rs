@@ -140,6 +140,26 @@ impl ProcessTable {
         self.info_within(pid, depth, &mut left)
     }
 
+    /// Percent of one core and bytes of resident memory of a process, with those of its descendants if
+    /// wanted, as the last pass has seen them. Nothing for one that had gone.
+    pub fn usage(&self, pid: i32, with_descendants: bool) -> (f64, u64) {
+        let (mut cpu, mut rss) = (0.0, 0);
+        let mut todo = vec![pid];
+        let mut left = MOST_DESCENDANTS;
+        while let Some(seen) = todo.pop().and_then(|pid| self.processes.get(&pid)) {
+            if !seen.zombie {
+                cpu += seen.cpu;
+                rss += seen.rss;
+            }
+            if with_descendants {
+                let taken = seen.children.iter().take(left);
+                left -= taken.len();
+                todo.extend(taken);
+            }
+        }
+        (cpu, rss)
+    }
+
     fn info_within(&mut self, pid: i32, depth: usize, left: &mut usize) -> Option<Info> {
         self.identify(pid)?;
         let children = match depth {

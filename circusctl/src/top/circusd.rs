@@ -6,6 +6,8 @@
 use super::model::{Counters, clean};
 use super::session::Input;
 use crate::client::Client;
+use crate::colour::Colour;
+use crate::command::{Call, Tail, Why};
 use crate::endpoint::Endpoint;
 use protocol::circus::response::Response;
 use serde_json::{Map, Value, json};
@@ -17,6 +19,9 @@ use std::time::Duration;
 /// The time between two rounds of questions.
 const PACE: Duration = Duration::from_secs(2);
 
+/// Lines of output that are asked for.
+const LINES: usize = 50;
+
 /// How long circusd may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -25,6 +30,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Question {
     /// The watcher whose details are open.
     pub watcher: Option<String>,
+}
+
+/// What is told about one watcher, line by line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Why it is as it is.
+    pub facts: Vec<String>,
+    /// What its processes have printed lately, the newest last.
+    pub output: Vec<String>,
 }
 
 /// Starts the thread that asks. It ends with the sender of questions.
@@ -43,8 +57,8 @@ fn converse(endpoint: &Endpoint, questions: &Receiver<Question>, inputs: &SyncSe
                 return;
             }
             if let Some(watcher) = &question.watcher {
-                let lines = details(&mut client, watcher);
-                if inputs.send(Input::Detail(watcher.clone(), lines)).is_err() {
+                let details = details(&mut client, watcher);
+                if inputs.send(Input::Detail(watcher.clone(), details)).is_err() {
                     return;
                 }
             }
@@ -99,19 +113,42 @@ fn read_states(reply: &Response) -> BTreeMap<String, Counters> {
     states.into_iter().flatten().map(one).collect()
 }
 
-/// The lines of the detail pane.
-fn details(client: &mut Client, watcher: &str) -> Vec<String> {
+/// What circusd says of a watcher and what its processes have printed, else what the original knows: its
+/// options.
+fn details(client: &mut Client, watcher: &str) -> Details {
+    let why = Why::of(watcher);
+    let facts = match why.properties().map(|properties| client.call("why", properties)) {
+        Ok(Ok(reply)) if reply.failure().is_none() => why.render(&reply).unwrap_or_default(),
+        Ok(Ok(_)) => return Details { facts: options(client, watcher), output: Vec::new() },
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let facts = facts.lines().map(clean).collect();
+    Details { facts, output: output(client, watcher).unwrap_or_default() }
+}
+
+/// The latest lines of the processes of a watcher.
+fn output(client: &mut Client, watcher: &str) -> Option<Vec<String>> {
+    let tail = Tail::of(watcher, LINES);
+    let mut tailing = tail.begin();
+    let reply = client.call("tail", tailing.properties(Duration::ZERO)).ok()?;
+    let mut lines = tailing.take(&reply, tail.lines).ok()?.lines;
+    lines.extend(tailing.rest());
+    Some(lines.iter().map(|line| clean(line.render(Colour::Off).trim_end())).collect())
+}
+
+fn options(client: &mut Client, watcher: &str) -> Vec<String> {
     let mut properties = Map::new();
     properties.insert("name".to_owned(), json!(watcher));
-    let options = match client.call("options", properties) {
+    let reply = match client.call("options", properties) {
         Ok(reply) => reply,
         Err(error) => return vec![error.to_string()],
     };
-    if let Some(failure) = options.failure() {
+    if let Some(failure) = reply.failure() {
         return vec![clean(&failure.reason)];
     }
     let option = |key: &str| {
-        let value = options.get("options").and_then(|options| options.get(key));
+        let value = reply.get("options").and_then(|options| options.get(key));
         value.map(|value| value.as_str().map_or_else(|| value.to_string(), clean))
     };
     let shown = ["cmd", "numprocesses", "working_dir", "uid", "max_retry", "graceful_timeout"];

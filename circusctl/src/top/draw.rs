@@ -1,5 +1,6 @@
 //! Puts the list, the details and the help on the screen. Only reads; what is shown, `rows` has decided.
 
+use super::circusd::Details;
 use super::history::Symbols;
 use super::input::HELP;
 use super::model::{Link, Model};
@@ -24,8 +25,8 @@ pub struct Scene<'a> {
     pub model: &'a Model,
     /// How it is looked at.
     pub view: &'a View,
-    /// The lines of the detail pane.
-    pub detail: &'a [String],
+    /// What the detail pane tells.
+    pub detail: &'a Details,
     /// Where the data comes from.
     pub endpoint: &'a str,
     /// What lines are drawn with.
@@ -117,9 +118,12 @@ fn detail(buffer: &mut Buffer, area: Rect, scene: &Scene<'_>) {
     let name = scene.view.selected_watcher().unwrap_or("nothing is selected");
     line(buffer, area, 0, &[(2, format!(" {name} "))], Style::new().add_modifier(Modifier::BOLD));
     let room = usize::from(area.height - 1);
-    // The newest output stands last.
-    let skipped = scene.detail.len().saturating_sub(room);
-    for (text, y) in scene.detail.iter().skip(skipped).zip(1..) {
+    let Details { facts, output } = scene.detail;
+    // The output gets what the facts leave, and at least half; its newest lines stand last.
+    let shown = facts.len().min(room - output.len().min(room / 2));
+    let skipped = output.len().saturating_sub(room - shown);
+    let lines = facts.iter().take(shown).chain(output.iter().skip(skipped));
+    for (text, y) in lines.zip(1..) {
         line(buffer, area, y, &[(0, text.clone())], Style::new());
     }
 }
@@ -198,7 +202,7 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     /// The text of a screen, without blanks at the ends of lines.
-    fn screen(width: u16, height: u16, model: &Model, view: &View, detail: &[String]) -> String {
+    fn screen(width: u16, height: u16, model: &Model, view: &View, detail: &Details) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let now = Duration::from_secs(5);
         let endpoint = "tcp://127.0.0.1:5557";
@@ -223,15 +227,18 @@ mod tests {
     #[test]
     fn the_list_looks_as_recorded() {
         let view = View::default();
-        compare("list-80x24.txt", &screen(80, 24, &sample(), &view, &[]));
+        compare("list-80x24.txt", &screen(80, 24, &sample(), &view, &Details::default()));
         let tree =
             View { tree: true, selected: Some(Place::Process("burner".into(), 14_926)), ..view };
-        compare("tree-160x30.txt", &screen(160, 30, &sample(), &tree, &[]));
+        compare("tree-160x30.txt", &screen(160, 30, &sample(), &tree, &Details::default()));
     }
 
     #[test]
     fn a_narrow_screen_and_a_low_one_look_as_recorded() {
-        compare("list-30x12.txt", &screen(30, 12, &sample(), &View::default(), &[]));
+        compare(
+            "list-30x12.txt",
+            &screen(30, 12, &sample(), &View::default(), &Details::default()),
+        );
     }
 
     #[test]
@@ -241,17 +248,21 @@ mod tests {
             selected: Some(Place::Watcher("burner".into())),
             ..View::default()
         };
-        let lines = ["active, 2 of 2 running", "12:00:01 hello"].map(str::to_owned);
+        let lines = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let lines = Details {
+            facts: lines(&["burner: active, 2 of 2 running", "last exits:"]),
+            output: lines(&["12:00:01 burner:1 out hello", "12:00:02 burner:1 err oh"]),
+        };
         compare("detail-80x24.txt", &screen(80, 24, &sample(), &view, &lines));
         let help = View { help: true, ..View::default() };
-        compare("help-80x24.txt", &screen(80, 24, &sample(), &help, &[]));
+        compare("help-80x24.txt", &screen(80, 24, &sample(), &help, &Details::default()));
     }
 
     #[test]
     fn a_lost_daemon_is_shown_and_the_last_figures_stay() {
         let mut model = sample();
         model.link = Link::Away;
-        let text = screen(80, 24, &model, &View::default(), &[]);
+        let text = screen(80, 24, &model, &View::default(), &Details::default());
         assert!(text.contains("no circusd-stats at tcp://127.0.0.1:5557; waiting"), "{text}");
         assert!(text.contains("14924"), "{text}");
     }
@@ -263,7 +274,7 @@ mod tests {
         let scene = Scene {
             model: &model,
             view: &view,
-            detail: &[],
+            detail: &Details::default(),
             endpoint: "e",
             symbols: Symbols::Ascii,
             now: Duration::ZERO,
@@ -276,7 +287,8 @@ mod tests {
 
     #[test]
     fn no_size_of_screen_is_too_small() {
-        let detail = vec!["a line".to_owned(); 50];
+        let lines = vec!["a line".to_owned(); 50];
+        let detail = Details { facts: lines.clone(), output: lines };
         for (width, height) in [(1, 1), (2, 3), (5, 2), (30, 5), (79, 7), (300, 100), (20, 4)] {
             for mask in 0..16 {
                 let view = View {

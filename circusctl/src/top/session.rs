@@ -3,7 +3,7 @@
 //!
 //! Threads only wait: each turns its source into [`Input`] on one bounded channel. All state is here.
 
-use super::circusd::Question;
+use super::circusd::{Details, Question};
 use super::draw::{Areas, Scene};
 use super::feed::{Feed, Received};
 use super::history::Symbols;
@@ -38,8 +38,8 @@ pub enum Input {
     Feed(Received),
     /// What circusd counts, by the name of the watcher.
     Counters(BTreeMap<String, Counters>),
-    /// The details of a watcher, line by line.
-    Detail(String, Vec<String>),
+    /// The details of a watcher.
+    Detail(String, Details),
     /// From the keyboard, or a new size.
     Terminal(Event),
     /// SIGTERM and the like.
@@ -135,7 +135,7 @@ pub fn run(
         endpoint: settings.endpoint,
         symbols: settings.symbols,
         model: Model::default(),
-        detail: (String::new(), Vec::new()),
+        detail: Default::default(),
         screen,
         begin: Instant::now(),
         questions,
@@ -150,8 +150,8 @@ struct Top {
     endpoint: String,
     symbols: Symbols,
     model: Model,
-    /// Of which watcher, and the lines.
-    detail: (String, Vec<String>),
+    /// Of which watcher, and what.
+    detail: (String, Details),
     screen: Screen,
     begin: Instant,
     questions: Sender<Question>,
@@ -205,8 +205,8 @@ impl Top {
                 self.model.counters = counters;
                 Ok(Next::DrawSoon)
             }
-            Input::Detail(watcher, lines) => {
-                self.detail = (watcher, lines);
+            Input::Detail(watcher, details) => {
+                self.detail = (watcher, details);
                 Ok(Next::DrawSoon)
             }
             Input::Terminal(event) => self.react(&event),
@@ -248,12 +248,13 @@ impl Top {
     fn draw(&mut self) -> Result<(), CommandError> {
         let height = self.list_height()?;
         self.view.keep_in_sight(&self.model, height);
-        let (watcher, lines) = &self.detail;
+        let (watcher, details) = &self.detail;
+        let nothing = Details::default();
         let matches = self.view.selected_watcher() == Some(watcher.as_str());
         let scene = Scene {
             model: &self.model,
             view: &self.view,
-            detail: if matches { lines } else { &[] },
+            detail: if matches { details } else { &nothing },
             endpoint: &self.endpoint,
             symbols: self.symbols,
             now: self.begin.elapsed(),

@@ -29,6 +29,7 @@ const KNOWN: &[&str] = &[
     "httpd_port",
     "debug",
     "debug_gc",
+    "metrics_endpoint",
     "pidfile",
     "umask",
     "loglevel",
@@ -77,6 +78,7 @@ pub(crate) fn read(ini: &Ini, names: &EnvNames, report: &mut Report) -> CircusCo
     config.httpd_host = or(keys.raw("httpd_host", names), config.httpd_host);
     config.endpoint_owner = keys.text("endpoint_owner", names);
     config.papa_endpoint = keys.text("papa_endpoint", names);
+    config.metrics_endpoint = keys.text("metrics_endpoint", names);
     config.pidfile = keys.text("pidfile", names);
     config.loglevel = keys.text("loglevel", names);
     config.logoutput = keys.text("logoutput", names);

@@ -23,6 +23,7 @@ impl Default for CircusConfig {
             httpd_port: 8080,
             debug: false,
             debug_gc: false,
+            metrics_endpoint: None,
             pidfile: None,
             loglevel: None,
             logoutput: None,

@@ -57,6 +57,8 @@ pub struct CircusConfig {
     pub debug: bool,
     /// Accepted, without effect.
     pub debug_gc: bool,
+    /// Where to serve metrics, `HOST:PORT`; none means nowhere.
+    pub metrics_endpoint: Option<String>,
     /// Where to write the pid.
     pub pidfile: Option<String>,
     /// critical, error, warning, info or debug.

@@ -38,6 +38,7 @@ impl Dispatcher {
             Command::Options(name) => report::options(&roster, &name).await,
             Command::Get { name, keys } => report::get(&roster, &name, &keys).await,
             Command::GlobalOptions(option) => report::globaloptions(&roster, option.as_deref()),
+            Command::Counters => report::counters(&roster).await,
             Command::Why(name) => observe::why(&roster, &name).await,
             Command::Tail { targets, wait } => observe::tail(&roster, targets, wait).await,
             Command::Events(follow) => Ok(observe::events(&self.bus, follow).await),

@@ -3,11 +3,17 @@
 use super::dispatch::gone;
 use crate::arbiter::handle::Roster;
 use crate::process::sampler::{Freshness, GONE, Sampler, Subject};
-use crate::watcher::handle::{ProcessView, WatcherHandle};
+use crate::watcher::handle::{ProcessView, Snapshot, WatcherHandle};
+use crate::watcher::tally::Cause;
 use protocol::circus::command::{StatsTarget, python_repr};
 use protocol::circus::errno::Errno;
 use protocol::circus::response::{Failure, Outcome};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
+use tokio::time;
+
+/// How long the kernel may take to tell its pid.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(1);
 
 fn find<'a>(roster: &'a Roster, name: &str) -> Result<&'a WatcherHandle, Failure> {
     roster.find(name).ok_or_else(|| Failure::not_found(name))
@@ -224,9 +230,34 @@ pub async fn dstats(roster: &Roster, sampler: &Sampler) -> Outcome {
     let info = sampler.own().await.ok_or_else(|| Failure::new(Errno::Os, GONE))?;
     let mut keys = single("info", info);
     if let Some(kernel) = &roster.kernel
-        && let Some(facts) = kernel.facts().await
+        && let Ok(Some(facts)) = time::timeout(KERNEL_PATIENCE, kernel.facts()).await
     {
         keys.insert("kernel".into(), json!(facts.pid));
     }
     Ok(keys)
+}
+
+/// `counters`: what is counted about each watcher, for circus-top.
+///
+/// # Errors
+/// The daemon is ending.
+pub async fn counters(roster: &Roster) -> Outcome {
+    let mut counters = Map::new();
+    for watcher in &roster.watchers {
+        let Snapshot { status, desired, processes, counted, .. } =
+            watcher.inspect().await.map_err(gone)?;
+        let restarts = Cause::ALL.map(|cause| (cause.name().to_owned(), counted.restarts(cause)));
+        let restarts: Map<String, Value> =
+            restarts.into_iter().map(|(cause, count)| (cause, json!(count))).collect();
+        let told = json!({
+            "status": status.as_str(),
+            "running": processes.len(),
+            "wanted": desired,
+            "restarts": restarts,
+            "output_bytes": counted.output,
+            "dropped_bytes": counted.dropped,
+        });
+        counters.insert(watcher.identity().name.clone(), told);
+    }
+    Ok(single("counters", Value::Object(counters)))
 }

@@ -77,6 +77,7 @@ impl Delivery {
         let (end, closed) = (block.end, block.closed.is_some());
         if let Some(recorder) = &outputs.recorder {
             for piece in &block.output {
+                recorder.lost(self.missing(piece));
                 recorder.note(piece.is_stderr, piece.time, self.fresh(piece));
             }
         }
@@ -117,16 +118,19 @@ impl Delivery {
         piece.data.get(written..).unwrap_or_default()
     }
 
+    /// Bytes that the kernel dropped before a piece. A part of them may have been written before.
+    fn missing(&self, piece: &Piece) -> u64 {
+        piece.missing.min(piece.offset.saturating_sub(self.ledger.settled()))
+    }
+
     /// The pieces of each stream that are not dealt with yet, up to `end`. Output that is missing is told to
     /// the next stream that is wanted.
     fn split(&mut self, output: Vec<Piece>, end: u64, wanted: [bool; 2]) -> [Vec<Chunk>; 2] {
         let mut chunks = [Vec::new(), Vec::new()];
-        let settled = self.ledger.settled();
         let mut missing = 0;
         for piece in output {
             let channel = channel_of(&piece);
-            // Of what was dropped, a part may have been written before.
-            missing += piece.missing.min(piece.offset.saturating_sub(settled));
+            missing += self.missing(&piece);
             let written = piece.data.len() - self.fresh(&piece).len();
             let nothing_new = written == piece.data.len() && missing == 0;
             if nothing_new || !wanted[channel as usize] {

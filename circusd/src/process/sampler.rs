@@ -7,7 +7,9 @@
 
 use circusctl::stats::info::{Figure, Info};
 use circusctl::stats::process_table::ProcessTable;
+use circusctl::stats::socket_table::{Listener, SocketTable, Traffic};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task;
@@ -32,6 +34,28 @@ pub struct Subject {
     pub started: f64,
 }
 
+/// What processes use, as numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Usage {
+    /// Cores, since the sample before; descendants included.
+    pub cpu: f64,
+    /// Resident memory in bytes; descendants included.
+    pub rss: u64,
+    /// Open files, as far as we may look.
+    pub fds: u64,
+}
+
+/// The answer to [`Sampler::usage`].
+#[derive(Debug, Default)]
+pub struct AllUsage {
+    /// That of each group.
+    pub groups: Vec<Usage>,
+    /// That of circusd itself, without its children.
+    pub own: Usage,
+    /// What happens at the sockets, by name.
+    pub sockets: BTreeMap<String, Traffic>,
+}
+
 /// How recent the figures have to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
@@ -48,6 +72,11 @@ enum Ask {
         reply: oneshot::Sender<Vec<Map<String, Value>>>,
     },
     Own(oneshot::Sender<Option<Value>>),
+    Usage {
+        groups: Vec<Vec<i32>>,
+        listing: Vec<Value>,
+        reply: oneshot::Sender<AllUsage>,
+    },
 }
 
 /// A handle on the task; clones share it.
@@ -76,6 +105,15 @@ impl Sampler {
             return vec![Map::new(); count];
         }
         answer.await.unwrap_or_else(|_| vec![Map::new(); count])
+    }
+
+    /// What groups of processes, circusd and the sockets of a `listsockets` answer use.
+    pub async fn usage(&self, groups: Vec<Vec<i32>>, listing: Vec<Value>) -> AllUsage {
+        let (reply, answer) = oneshot::channel();
+        if self.asks.send(Ask::Usage { groups, listing, reply }).await.is_err() {
+            return AllUsage::default();
+        }
+        answer.await.unwrap_or_default()
     }
 
     /// The info object of circusd itself, without children.
@@ -107,13 +145,17 @@ async fn run(mut inbox: mpsc::Receiver<Ask>) {
 fn answer(table: &mut ProcessTable, ask: Ask) {
     match ask {
         Ask::Groups { groups, freshness, reply } => {
-            refresh(table, freshness, &groups);
+            refresh(table, freshness, groups.iter().flatten().map(|subject| subject.pid));
             let infos = groups.iter().map(|group| tell(table, group)).collect();
             // The asker may have given up.
             let _ = reply.send(infos);
         }
+        Ask::Usage { groups, listing, reply } => {
+            refresh(table, Freshness::Recent, groups.iter().flatten().copied());
+            let _ = reply.send(usage(table, &groups, &listing));
+        }
         Ask::Own(reply) => {
-            refresh(table, Freshness::Recent, &[]);
+            refresh(table, Freshness::Recent, std::iter::empty());
             let own = i32::try_from(std::process::id()).ok();
             let info = own.and_then(|pid| table.info(pid, 0));
             let _ = reply.send(info.and_then(|info| serde_json::to_value(info).ok()));
@@ -121,11 +163,44 @@ fn answer(table: &mut ProcessTable, ask: Ask) {
     }
 }
 
+fn usage(table: &ProcessTable, groups: &[Vec<i32>], listing: &[Value]) -> AllUsage {
+    let of_group = |pids: &Vec<i32>| {
+        let mut all = Usage::default();
+        for pid in pids {
+            let (percent, rss) = table.usage(*pid, true);
+            all.cpu += percent / 100.0;
+            all.rss += rss;
+            all.fds += open_files(*pid);
+        }
+        all
+    };
+    let pid = i32::try_from(std::process::id()).unwrap_or(0);
+    let (percent, rss) = table.usage(pid, false);
+    let own = Usage { cpu: percent / 100.0, rss, fds: open_files(pid) };
+    let listeners = listing.iter().filter_map(|entry| {
+        let name = entry.get("name").and_then(Value::as_str)?;
+        Some((name.to_owned(), Listener::from_listing(entry)?))
+    });
+    let (names, listeners): (Vec<String>, Vec<Listener>) = listeners.unzip();
+    let fds: Vec<i64> = listeners.iter().map(|listener| listener.fd).collect();
+    let mut sockets = SocketTable::default();
+    sockets.follow(listeners);
+    let named = sockets.look().into_iter().filter_map(|traffic| {
+        let at = fds.iter().position(|fd| *fd == traffic.fd)?;
+        Some((names.get(at)?.clone(), traffic))
+    });
+    AllUsage { groups: groups.iter().map(of_group).collect(), own, sockets: named.collect() }
+}
+
+/// The number of files that a process has open; 0 for one that has gone or may not be looked at.
+fn open_files(pid: i32) -> u64 {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |files| files.count() as u64)
+}
+
 /// Takes a new sample if that is asked for, if the last one is old, or if a process is younger than it.
-fn refresh(table: &mut ProcessTable, freshness: Freshness, groups: &[Vec<Subject>]) {
+fn refresh(table: &mut ProcessTable, freshness: Freshness, mut pids: impl Iterator<Item = i32>) {
     let recent = table.taken().is_some_and(|taken| taken.elapsed() < RECENT);
-    let complete = || groups.iter().flatten().all(|subject| table.has(subject.pid));
-    if freshness == Freshness::Now || !recent || !complete() {
+    if freshness == Freshness::Now || !recent || !pids.all(|pid| table.has(pid)) {
         table.scan();
     }
 }

@@ -105,6 +105,10 @@ impl Ring {
 
 struct Rings {
     next: u64,
+    /// Bytes that were noted, ever.
+    output: u64,
+    /// Bytes that were lost before they could be read, ever.
+    dropped: u64,
     by_wid: BTreeMap<Wid, Ring>,
 }
 
@@ -136,10 +140,18 @@ impl Recorder {
         self.recent.with(|rings| {
             let sequence = rings.next;
             rings.next += 1;
+            rings.output += data.len() as u64;
             let head = Head { sequence, pid: self.pid, time, is_stderr, cut: false, length: 0 };
             rings.by_wid.entry(self.wid).or_default().push(head, data);
         });
         self.recent.shared.fresh.notify_waiters();
+    }
+}
+
+impl Recorder {
+    /// Counts output that was lost before it could be read.
+    pub fn lost(&self, bytes: u64) {
+        self.recent.with(|rings| rings.dropped += bytes);
     }
 }
 
@@ -149,7 +161,7 @@ impl Default for RecentOutput {
         // reach them; microseconds since the epoch are always ahead of one number for each piece.
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let next = u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX / 2);
-        let rings = Rings { next, by_wid: BTreeMap::new() };
+        let rings = Rings { next, output: 0, dropped: 0, by_wid: BTreeMap::new() };
         Self { shared: Arc::new(Shared { rings: Mutex::new(rings), fresh: Notify::new() }) }
     }
 }
@@ -158,6 +170,11 @@ impl RecentOutput {
     /// Notes for one process.
     pub fn recorder(&self, wid: Wid, pid: i32) -> Recorder {
         Recorder { recent: self.clone(), wid, pid }
+    }
+
+    /// Bytes of output that were noted, and bytes that were lost before.
+    pub fn totals(&self) -> (u64, u64) {
+        self.with(|rings| (rings.output, rings.dropped))
     }
 
     /// What these wids (all, if there are none) have printed from number `after` on. At most `limit`

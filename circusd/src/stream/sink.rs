@@ -44,6 +44,11 @@ pub trait Sink: Send {
         None
     }
 
+    /// Bytes of output that were given up since the last call.
+    fn take_lost(&mut self) -> u64 {
+        0
+    }
+
     /// The watcher has stopped: give resources back. The next write opens again.
     fn close(&mut self);
 }

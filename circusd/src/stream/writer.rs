@@ -12,6 +12,8 @@ use super::receipt::Receipt;
 use super::sink::{BatchId, Input, Prepared, Progress, Sink, Turn};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use tokio::{task, time};
@@ -57,14 +59,17 @@ enum Confirm {
 #[derive(Clone)]
 pub struct Writer {
     messages: mpsc::Sender<Message>,
+    lost: Arc<AtomicU64>,
 }
 
 impl Writer {
     /// Starts the task of a stream. `label` names it in the log.
     pub fn start(label: String, sink: Box<dyn Sink>) -> Self {
         let (messages, inbox) = mpsc::channel(QUEUE);
-        task::spawn(run(Stream::new(label, sink), inbox));
-        Self { messages }
+        let stream = Stream::new(label, sink);
+        let lost = Arc::clone(&stream.lost);
+        task::spawn(run(stream, inbox));
+        Self { messages, lost }
     }
 
     /// Queues pieces of output; waits while the queue is full.
@@ -97,6 +102,11 @@ impl Writer {
         let _ = self.messages.send(Message::Replace(sink)).await;
     }
 
+    /// Bytes of output that could not be written and were given up, ever.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
     /// Lets go of the file until the next output.
     pub async fn close(&self) {
         let _ = self.messages.send(Message::Close).await;
@@ -118,6 +128,8 @@ struct Stream {
     /// Batches that are not written yet, and up to where they are.
     receipts: BTreeMap<BatchId, (Receipt, u64)>,
     next_batch: BatchId,
+    /// Bytes that were given up, ever.
+    lost: Arc<AtomicU64>,
 }
 
 /// The sink panicked.
@@ -178,7 +190,14 @@ async fn taken(turn: Option<Turn>) -> Option<OwnedMutexGuard<()>> {
 
 impl Stream {
     fn new(label: String, sink: Box<dyn Sink>) -> Self {
-        Self { label, sink, failing: false, receipts: BTreeMap::new(), next_batch: 0 }
+        Self {
+            label,
+            sink,
+            failing: false,
+            receipts: BTreeMap::new(),
+            next_batch: 0,
+            lost: Arc::default(),
+        }
     }
 
     async fn perform(&mut self, work: Work) -> Result<(), Lost> {
@@ -239,6 +258,7 @@ impl Stream {
         });
         let (sink, result) = done.await.map_err(|_| Lost)?;
         self.sink = sink;
+        self.lost.fetch_add(self.sink.take_lost(), Ordering::Relaxed);
         Ok(result)
     }
 
@@ -432,7 +452,7 @@ mod tests {
         messages.send(Message::Batch(Batch::default())).await.unwrap();
         let first = gather(inbox.recv().await.unwrap(), &mut inbox);
         assert!(stream.perform(first).await.is_ok() && stream.failing);
-        let writer = Writer { messages };
+        let writer = Writer { messages, lost: Arc::default() };
         task::spawn(run(stream, inbox));
         // Two pauses later it works again, and a confirmed write succeeds at once.
         time::sleep(3 * RETRY).await;

@@ -3,6 +3,7 @@
 use super::history::History;
 use super::setting::SettingError;
 use super::state::outlook::Outlook;
+use super::tally::Counted;
 use super::vocabulary::{Changes, Status};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
@@ -82,6 +83,8 @@ pub struct Snapshot {
     pub processes: Vec<ProcessView>,
     /// It is stopped and starts with the first connection.
     pub waits_for_demand: bool,
+    /// What was counted since circusd has it.
+    pub counted: Counted,
 }
 
 /// How a watcher ends.

@@ -9,6 +9,7 @@ pub mod pacing;
 pub mod setting;
 pub mod signalling;
 pub mod state;
+pub mod tally;
 pub mod task;
 pub mod vocabulary;
 pub mod wid;

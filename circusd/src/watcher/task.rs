@@ -9,6 +9,7 @@ use super::history::History;
 use super::launch::{LaunchError, Launched, Launcher};
 use super::options;
 use super::state::State;
+use super::tally::Tally;
 use super::vocabulary::{Action, Changes, Input, Renewal, Rules, Status, Token};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
@@ -86,6 +87,7 @@ struct Task {
     outputs: Outputs,
     recent: RecentOutput,
     history: History,
+    tally: Tally,
     bus: EventBus,
     workers: BTreeMap<Wid, Worker>,
     launches: JoinSet<(Wid, Result<Launched, LaunchError>)>,
@@ -124,6 +126,7 @@ pub fn start(parts: Parts) -> WatcherHandle {
         outputs: parts.outputs,
         recent: RecentOutput::default(),
         history: History::default(),
+        tally: Tally::default(),
         bus: parts.bus,
         workers: BTreeMap::new(),
         launches: JoinSet::new(),
@@ -351,6 +354,7 @@ impl Task {
             desired: self.state.desired(),
             processes: self.state.processes().into_iter().map(view).collect(),
             waits_for_demand: self.armed && self.state.status() == Status::Stopped,
+            counted: self.counted(),
         }
     }
 
@@ -378,6 +382,7 @@ impl Task {
         match result {
             Ok(process) => {
                 let pid = process.pid();
+                self.tally.spawned(wid);
                 self.follow(process);
                 Input::Spawned { wid, pid, lifetime: lifetime(&self.config) }
             }

@@ -218,6 +218,8 @@ pub enum Command {
     },
     /// Endpoints and the like.
     GlobalOptions(Option<String>),
+    /// What is counted about the watchers.
+    Counters,
     /// Why a watcher is as it is.
     Why(String),
     /// What processes have printed lately.
@@ -287,6 +289,7 @@ impl Command {
             "listsockets" => Self::ListSockets,
             "options" => Self::Options(properties.name()?),
             "get" => Self::Get { name: properties.name()?, keys: properties.keys()? },
+            "counters" => Self::Counters,
             "why" => Self::Why(properties.name()?),
             "tail" => Self::Tail { targets: properties.tail_targets()?, wait: properties.wait()? },
             "events" => Self::Events(properties.follow()?),

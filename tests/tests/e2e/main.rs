@@ -11,6 +11,7 @@ mod interop;
 mod kernel;
 mod life_cycle;
 mod look_for_causes;
+mod metrics;
 mod output;
 mod own_signals;
 mod python_clients;

@@ -142,7 +142,7 @@ fn keys_change_the_view_and_the_terminal_is_given_back() {
     terminal.press("\r");
     terminal.press("\r");
     terminal.wait_for("the details", |screen| {
-        screen.contains("- parent -") && screen.contains("cmd: sh -c")
+        screen.contains("- parent -") && screen.contains("parent: active, 1 of 1 running")
     });
     terminal.press("h");
     terminal.wait_for("the help", |screen| screen.contains("turn the order round"));

@@ -211,6 +211,7 @@ const CIRCUS_SAMPLES: &[(&str, &str)] = &[
     ("httpd_port", "1"),
     ("debug", "true"),
     ("debug_gc", "true"),
+    ("metrics_endpoint", "9100"),
     ("pidfile", "p"),
     ("loglevel", "debug"),
     ("logoutput", "l"),

@@ -32,6 +32,8 @@ pub struct FileStream {
     pub(super) settled: Vec<Progress>,
     /// Bytes of output that found no room since the last gap was marked.
     lost: u64,
+    /// All that was lost and not yet told by [`Sink::take_lost`].
+    untold: u64,
     /// What was taken last ends with a line.
     ends_line: bool,
     /// A failed rotation has been reported.
@@ -110,6 +112,7 @@ impl FileStream {
             planned: 0,
             settled: Vec::new(),
             lost: 0,
+            untold: 0,
             ends_line: true,
             cannot_rotate: false,
         })
@@ -122,6 +125,7 @@ impl FileStream {
         for chunk in chunks {
             if waiting + text.bytes.len() > MAX_WAITING {
                 self.lost += chunk.data.len() as u64;
+                self.untold += chunk.data.len() as u64;
                 continue;
             }
             self.mark_gap(&mut text);
@@ -364,6 +368,10 @@ impl Segment {
 }
 
 impl Sink for FileStream {
+    fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.untold)
+    }
+
     fn write(&mut self, chunks: &[Chunk], finish: bool) -> io::Result<()> {
         self.take(chunks, finish);
         while self.begin()? {

@@ -54,6 +54,11 @@ pub struct Outlook {
 }
 
 impl State {
+    /// The process of a slot has been asked to end.
+    pub fn has_asked(&self, wid: Wid) -> bool {
+        self.workers.get(&wid).is_some_and(|worker| !worker.is_running())
+    }
+
     /// How it looks at `now`.
     pub fn outlook(&self, now: Instant) -> Outlook {
         Outlook {

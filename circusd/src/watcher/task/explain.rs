@@ -2,10 +2,12 @@
 
 use super::super::handle::Explanation;
 use super::super::history::{Exit, FailedStart};
+use super::super::tally::{Cause, Counted};
 use super::super::wid::Wid;
 use super::{Task, Worker};
 use crate::event_bus::epoch_seconds;
 use crate::process::end::End;
+use crate::stream::writer::Writer;
 use std::time::Instant;
 
 /// Lines of a dead process that are remembered.
@@ -23,6 +25,13 @@ impl Task {
             outlook: self.state.outlook(Instant::now()),
             history: self.history.clone(),
         }
+    }
+
+    /// What was counted so far.
+    pub(super) fn counted(&self) -> Counted {
+        let (output, dropped) = self.recent.totals();
+        let writers = [&self.outputs.stdout, &self.outputs.stderr].into_iter().flatten();
+        self.tally.counted(output, dropped + writers.map(Writer::lost).sum::<u64>())
     }
 
     /// Streams of direct processes that nobody configured: they inherit circusd's own.
@@ -44,6 +53,7 @@ impl Task {
         let Some(Worker { pid, started, .. }) = self.workers.get(&wid) else { return };
         let (pid, started) = (*pid, *started);
         let End::Exited(exit_code) = end else { return };
+        self.tally.ended(wid, Cause::of(exit_code, self.state.has_asked(wid)));
         let lines = self.recent.last_lines(wid, pid, LAST_LINES, WIDTH);
         let time = epoch_seconds();
         self.history.note(Exit { wid, pid, started, time, exit_code, lines });
