@@ -6,6 +6,7 @@ mod commands;
 mod exactly_once;
 mod harness;
 mod hooks;
+mod hosted;
 mod http;
 mod interop;
 mod kernel;

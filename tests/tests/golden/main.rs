@@ -5,6 +5,7 @@
 //! `tests/golden/zmq-ours.jsonl`, one line for each case with its entry in `docs/differences.md`.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails loudly")]
 
+mod behaviours;
 mod datagrams;
 mod events;
 mod outside;
