@@ -82,6 +82,8 @@ async fn start(endpoint: &PapaEndpoint) -> Result<(), StartError> {
         );
     }
     let mut command = Command::new(&program);
+    // The title that papa's daemon has; the system keeps only its first 15 bytes as a name.
+    command.arg0("papa daemon from circusd");
     command.args(role).arg("--daemonize").args(["--title", "circusd"]);
     match endpoint {
         PapaEndpoint::Tcp(port) => command.arg("--port").arg(port.to_string()),

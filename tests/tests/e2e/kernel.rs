@@ -60,6 +60,7 @@ fn the_end_of_a_worker_is_seen_without_the_kernel() {
         u32::try_from(*pid) != Ok(circusd.pid()) && line.contains(&path)
     };
     let kernel = env.processes().into_iter().find(is_kernel).expect("a kernel runs");
+    assert!(title(&kernel).starts_with(b"papa daemon from circusd\0"));
     for pid in [kernel, pids[0]] {
         let process = Handle::open(pid).expect("it runs");
         process.kill();
