@@ -26,8 +26,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Pid, Uid, chdir, getpid, getppid, setgid, setgroups, setsid, setuid};
 
 use crate::snapshot::v1::Shield;
 use crate::sys;
@@ -233,11 +237,13 @@ struct Plan {
     limits: Vec<(Resource, u64)>,
     restore_nofile: Option<(u64, u64)>,
     reset_oom: bool,
-    credentials: Option<Credentials>,
-    umask: Option<libc::mode_t>,
+    groups: Option<Vec<Gid>>,
+    gid: Option<Gid>,
+    uid: Option<Uid>,
+    umask: Option<Mode>,
     keep_fds: Vec<RawFd>,
     /// The pid of the parent without which it must not live.
-    parent: Option<libc::pid_t>,
+    parent: Option<Pid>,
 }
 
 /// Which step of the plan failed. Travels to the parent in the upper half of the error number,
@@ -259,6 +265,7 @@ enum Step {
 impl Plan {
     fn new(spec: &ChildSpec) -> Result<Self, SpawnError> {
         let shield = SHIELD.get();
+        let credentials = spec.credentials.as_ref();
         let limits: Vec<_> = spec
             .rlimits
             .iter()
@@ -274,78 +281,61 @@ impl Plan {
             limits,
             restore_nofile: shield.filter(|_| !own_nofile).map(|shield| shield.nofile),
             reset_oom: shield.is_some_and(|shield| shield.reset_oom),
-            credentials: spec.credentials.clone(),
-            umask: spec.umask,
+            groups: credentials.and_then(Credentials::groups),
+            gid: credentials.map(|credentials| Gid::from_raw(credentials.gid())),
+            uid: credentials.and_then(Credentials::uid).map(Uid::from_raw),
+            umask: spec.umask.map(Mode::from_bits_truncate),
             keep_fds: spec.keep_fds.clone(),
-            parent: spec.die_with_parent.then(|| nix::unistd::getpid().as_raw()),
+            parent: spec.die_with_parent.then(getpid),
         })
     }
 
     /// Runs in the child. No allocation, no lock, no log.
     fn carry_out(&self) -> io::Result<()> {
+        let at = |step: Step| move |errno: nix::Error| failure(step as i32, errno as i32);
         reset_signals();
-        // SAFETY: setsid takes nothing and touches no memory of ours.
-        checked(Step::Session as i32, unsafe { libc::setsid() })?;
+        setsid().map_err(at(Step::Session))?;
         if let Some(path) = &self.working_dir {
-            // SAFETY: `path` is a C string that lives as long as the plan.
-            checked(Step::WorkingDir as i32, unsafe { libc::chdir(path.as_ptr()) })?;
+            chdir(path.as_c_str()).map_err(at(Step::WorkingDir))?;
         }
         if self.reset_oom {
-            reset_oom_score();
+            // Failing leaves the child protected from the OOM killer, no worse.
+            let _ = reset_oom_score();
         }
         if let Some((soft, hard)) = self.restore_nofile {
             // Lowering is always allowed; a failure would only leave more than was asked for.
             let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
         }
         for (index, &(resource, limit)) in (0..).zip(&self.limits) {
-            if let Err(errno) = setrlimit(resource, limit, limit) {
-                return Err(failure(Step::Limit as i32 + index, errno as i32));
-            }
+            setrlimit(resource, limit, limit)
+                .map_err(|errno| failure(Step::Limit as i32 + index, errno as i32))?;
         }
-        if let Some(credentials) = &self.credentials {
-            if let Some(groups) = &credentials.groups {
-                // SAFETY: pointer and length are those of a live slice of group numbers.
-                let result = unsafe { libc::setgroups(groups.len(), groups.as_ptr()) };
-                checked(Step::Groups as i32, result)?;
-            }
-            // SAFETY: setgid takes an integer.
-            checked(Step::Group as i32, unsafe { libc::setgid(credentials.gid) })?;
-            if let Some(uid) = credentials.uid {
-                // SAFETY: setuid takes an integer.
-                checked(Step::User as i32, unsafe { libc::setuid(uid) })?;
-            }
+        if let Some(groups) = &self.groups {
+            setgroups(groups).map_err(at(Step::Groups))?;
+        }
+        if let Some(gid) = self.gid {
+            setgid(gid).map_err(at(Step::Group))?;
+        }
+        if let Some(uid) = self.uid {
+            setuid(uid).map_err(at(Step::User))?;
         }
         if let Some(parent) = self.parent {
             // After the change of user, which would take the request back.
-            let kill = libc::SIGKILL;
-            // SAFETY: PR_SET_PDEATHSIG takes an integer.
-            checked(Step::Parent as i32, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, kill) })?;
-            // SAFETY: getppid takes nothing and cannot fail.
-            if unsafe { libc::getppid() } != parent {
+            set_pdeathsig(Signal::SIGKILL).map_err(at(Step::Parent))?;
+            if getppid() != parent {
                 return Err(failure(Step::Parent as i32, libc::ESRCH));
             }
         }
         if let Some(mask) = self.umask {
-            // SAFETY: umask takes an integer and cannot fail.
-            unsafe { libc::umask(mask) };
+            umask(mask);
         }
-        let flag = libc::CLOSE_RANGE_CLOEXEC.cast_signed();
-        // SAFETY: marks descriptors close-on-exec, also those that we inherited unmarked.
-        let marked = unsafe { libc::close_range(3, u32::MAX, flag) };
-        checked(Step::KeepFd as i32, marked)?;
-        for &fd in &self.keep_fds {
-            // SAFETY: F_SETFD takes an integer; a number that is not open gives EBADF.
-            checked(Step::KeepFd as i32, unsafe { libc::fcntl(fd, libc::F_SETFD, 0) })?;
-        }
-        Ok(())
+        let keep = |error: io::Error| {
+            failure(Step::KeepFd as i32, error.raw_os_error().unwrap_or_default())
+        };
+        // Also those that we inherited unmarked.
+        sys::close_all_on_exec().map_err(keep)?;
+        self.keep_fds.iter().try_for_each(|fd| sys::set_close_on_exec(*fd, false).map_err(keep))
     }
-}
-
-fn checked(step: i32, result: libc::c_int) -> io::Result<()> {
-    if result >= 0 {
-        return Ok(());
-    }
-    Err(failure(step, io::Error::last_os_error().raw_os_error().unwrap_or(0)))
 }
 
 fn failure(step: i32, errno: i32) -> io::Error {
@@ -359,24 +349,14 @@ fn reset_signals() {
         // SAFETY: sets a default disposition; numbers that cannot be set give an error.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `none` is memory for one signal set, which the call fills in.
-    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
-    // SAFETY: `none` was filled in above; no old set is asked for.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+    // An empty mask is always accepted.
+    let _ = SigSet::empty().thread_set_mask();
 }
 
-/// Gives up a protection from the OOM killer. Failing leaves the child protected, no worse.
-fn reset_oom_score() {
-    let path = c"/proc/self/oom_score_adj";
-    // SAFETY: `path` is a C string.
-    let fd = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) };
-    if fd >= 0 {
-        // SAFETY: the buffer is one byte long.
-        unsafe { libc::write(fd, c"0".as_ptr().cast(), 1) };
-        // SAFETY: the descriptor was opened above and is used by nobody else.
-        unsafe { libc::close(fd) };
-    }
+fn reset_oom_score() -> nix::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let file = open(c"/proc/self/oom_score_adj", flags, Mode::empty())?;
+    nix::unistd::write(file, b"0").map(drop)
 }
 
 /// Turns the number that came from the child into what failed.
