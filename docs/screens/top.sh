@@ -13,6 +13,16 @@ end() {
 }
 trap end EXIT
 
+cat >"$folder/burner.py" <<'PY'
+import math, time
+
+while True:
+    # More and less in turn, so that the pictures show something.
+    end = time.time() + .02 * (1 + math.sin(time.time() / 2))
+    while time.time() < end:
+        pass
+    time.sleep(.1)
+PY
 cat >"$folder/circus.ini" <<INI
 [circus]
 endpoint = ipc://$folder/control
@@ -30,10 +40,12 @@ port = 0
 cmd = python3 -c "import time; time.sleep(1000)"
 numprocesses = 3
 [watcher:burner]
-cmd = sh -c "nice python3 -c 'import time\\nwhile 1:\\n e = time.time() + .03\\n while time.time() < e: pass\\n time.sleep(.1)' & wait"
+cmd = sh -c "nice python3 $folder/burner.py & wait"
 numprocesses = 2
 [watcher:crasher]
 cmd = sh -c "sleep 2; echo out of memory; exit 1"
+stdout_stream.class = FileStream
+stdout_stream.filename = $folder/crasher.log
 [watcher:many]
 cmd = sleep 1000
 numprocesses = 12

@@ -2,7 +2,7 @@
 //!
 //! One pass reads one file per process and finds the children of all of them; asking process by process
 //! would take four files for each. What changes rarely, the name of the program and the user, is read only
-//! for those that are asked about, and again every tenth pass.
+//! for those that are asked about, and once a minute; nearly all of the cost is the kernel's, for each file.
 //! Used by circusd-stats and by circusd for `stats`. Blocks while it reads; knows nothing of watchers.
 
 use super::info::{Figure, Info, as_float, cpu_time, human, round};
@@ -20,15 +20,25 @@ const MOST_DESCENDANTS: usize = 256;
 /// CPU is measured over at least so long; less is noise, because the kernel counts in steps of 10 ms.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(90);
 
-/// After so many passes the name and the user of a process are read again.
-const REFRESH: u64 = 10;
+/// After so many passes the name and the user of a process are read again; they hardly ever change without
+/// the kernel's own name for the process.
+const REFRESH: u64 = 60;
+
+/// After so many passes a process that nobody has asked about is read again. Only its parent matters, and
+/// that hardly ever changes; on a busy machine most processes are such.
+const REFRESH_OTHERS: u64 = 10;
 
 /// `/proc/PID/stat` is shorter: 52 numbers of at most 20 digits and a name of at most 64 bytes.
 const LONGEST_STAT: usize = 2048;
 
 /// What one pass has seen of a process.
 struct Seen {
+    /// The last pass in which it was there.
     pass: u64,
+    /// The last pass in which its file was read.
+    read: u64,
+    /// Somebody has asked about it.
+    wanted: bool,
     parent: i32,
     start: u64,
     ticks: u64,
@@ -113,6 +123,9 @@ impl ProcessTable {
         let mut path = String::new();
         let mut buffer = [0; LONGEST_STAT];
         for pid in pids() {
+            if self.may_stay(pid) {
+                continue;
+            }
             if let Some(stat) = read_stat(pid, &mut path, &mut buffer) {
                 self.saw(pid, stat, window);
             }
@@ -122,9 +135,39 @@ impl ProcessTable {
         self.find_children();
     }
 
+    /// Keeps what is known of a process that is there and that nobody has asked about.
+    fn may_stay(&mut self, pid: i32) -> bool {
+        let pass = self.pass;
+        let Some(seen) = self.processes.get_mut(&pid) else { return false };
+        if seen.wanted || seen.read + REFRESH_OTHERS <= pass {
+            return false;
+        }
+        seen.pass = pass;
+        seen.children.clear();
+        true
+    }
+
+    /// Sees to it that what is known of a process is of the last pass, now that somebody asks about it.
+    fn want(&mut self, pid: i32) -> Option<()> {
+        if self.processes.get(&pid)?.wanted {
+            return Some(());
+        }
+        let mut buffer = [0; LONGEST_STAT];
+        let stat = read_stat(pid, &mut String::new(), &mut buffer);
+        let before = self.processes.remove(&pid)?;
+        let stat = stat?;
+        // Its CPU is measured from now on: the last reading may be of any time.
+        let children = if before.start == stat.starttime { before.children } else { Vec::new() };
+        self.saw(pid, stat, None);
+        let seen = self.processes.get_mut(&pid)?;
+        (seen.wanted, seen.children) = (true, children);
+        Some(())
+    }
+
     /// When a process was made, in clock ticks since the machine started; with the pid this names it for
     /// good. None when it has gone.
-    pub fn start(&self, pid: i32) -> Option<u64> {
+    pub fn start(&mut self, pid: i32) -> Option<u64> {
+        self.want(pid)?;
         self.living(pid).map(|seen| seen.start)
     }
 
@@ -142,11 +185,13 @@ impl ProcessTable {
 
     /// Percent of one core and bytes of resident memory of a process, with those of its descendants if
     /// wanted, as the last pass has seen them. Nothing for one that had gone.
-    pub fn usage(&self, pid: i32, with_descendants: bool) -> (f64, u64) {
+    pub fn usage(&mut self, pid: i32, with_descendants: bool) -> (f64, u64) {
         let (mut cpu, mut rss) = (0.0, 0);
         let mut todo = vec![pid];
         let mut left = MOST_DESCENDANTS;
-        while let Some(seen) = todo.pop().and_then(|pid| self.processes.get(&pid)) {
+        while let Some(pid) = todo.pop() {
+            let _ = self.want(pid);
+            let Some(seen) = self.processes.get(&pid) else { continue };
             if !seen.zombie {
                 cpu += seen.cpu;
                 rss += seen.rss;
@@ -219,6 +264,8 @@ impl ProcessTable {
         };
         let seen = Seen {
             pass: self.pass,
+            read: self.pass,
+            wanted: last.as_ref().is_some_and(|last| last.wanted),
             parent: stat.ppid,
             start: stat.starttime,
             ticks,
@@ -249,6 +296,7 @@ impl ProcessTable {
 
     /// Sees to it that name and user of a process are known and not old.
     fn identify(&mut self, pid: i32) -> Option<()> {
+        self.want(pid)?;
         let pass = self.pass;
         let seen = self.living(pid)?;
         let fresh = |known: &Identity| known.comm == seen.comm && known.pass + REFRESH > pass;
@@ -372,6 +420,28 @@ mod tests {
         table.scan();
         let again = table.info(own_pid(), 0).unwrap().cpu.known().unwrap();
         assert!(again > 0.0, "another pass right after does not spoil the figure: {again}");
+    }
+
+    #[test]
+    fn a_process_is_up_to_date_when_it_is_asked_about_for_the_first_time() {
+        let mut table = ProcessTable::default();
+        let mut child = Command::new("sleep").arg("100").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        table.scan();
+        child.kill().unwrap();
+        // A zombie of ours keeps its number.
+        let dead =
+            || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") Z ");
+        while !dead() {}
+        table.scan();
+        assert!(table.has(pid));
+        assert_eq!(
+            table.info(pid, 0),
+            None,
+            "the pass has kept what it knew, the question has not"
+        );
+        child.wait().unwrap();
+        assert_eq!(table.start(pid), None);
     }
 
     #[test]

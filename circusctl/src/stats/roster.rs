@@ -81,7 +81,7 @@ impl Roster {
 
     /// Notes when the workers were made, and forgets those whose pid now belongs to another process.
     /// `start` gives the ticks, none for a process that has gone.
-    pub fn identify(&mut self, start: impl Fn(i32) -> Option<u64>) {
+    pub fn identify(&mut self, mut start: impl FnMut(i32) -> Option<u64>) {
         for workers in self.watchers.values_mut() {
             workers.retain_mut(|worker| match (worker.start, start(worker.pid)) {
                 (Some(known), Some(now)) => known == now,

@@ -163,8 +163,8 @@ fn answer(table: &mut ProcessTable, ask: Ask) {
     }
 }
 
-fn usage(table: &ProcessTable, groups: &[Vec<i32>], listing: &[Value]) -> AllUsage {
-    let of_group = |pids: &Vec<i32>| {
+fn usage(table: &mut ProcessTable, groups: &[Vec<i32>], listing: &[Value]) -> AllUsage {
+    let mut of_group = |pids: &Vec<i32>| {
         let mut all = Usage::default();
         for pid in pids {
             let (percent, rss) = table.usage(*pid, true);
@@ -174,6 +174,7 @@ fn usage(table: &ProcessTable, groups: &[Vec<i32>], listing: &[Value]) -> AllUsa
         }
         all
     };
+    let groups = groups.iter().map(&mut of_group).collect();
     let pid = i32::try_from(std::process::id()).unwrap_or(0);
     let (percent, rss) = table.usage(pid, false);
     let own = Usage { cpu: percent / 100.0, rss, fds: open_files(pid) };
@@ -189,7 +190,7 @@ fn usage(table: &ProcessTable, groups: &[Vec<i32>], listing: &[Value]) -> AllUsa
         let at = fds.iter().position(|fd| *fd == traffic.fd)?;
         Some((names.get(at)?.clone(), traffic))
     });
-    AllUsage { groups: groups.iter().map(of_group).collect(), own, sockets: named.collect() }
+    AllUsage { groups, own, sockets: named.collect() }
 }
 
 /// The number of files that a process has open; 0 for one that has gone or may not be looked at.
