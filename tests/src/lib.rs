@@ -28,4 +28,4 @@ use std::time::Duration;
 
 /// How long anything may take before a test gives up. Far above what is ever needed, so that a busy
 /// machine fails no test.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
