@@ -4,12 +4,12 @@ use crate::daemon::Daemon;
 use crate::process;
 use crate::program;
 use crate::{KernelClient, PATIENCE, Python};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// Everything that one test starts lives here, and dies with it.
@@ -67,23 +67,47 @@ impl TestEnv {
     /// # Panics
     /// When it does not start.
     #[must_use]
-    pub fn on_our_kernel(self, python: &Python) -> Self {
-        let mut env = self.kernel_on_a_port();
-        let port = env.kernel_port().expect("it was just chosen").to_string();
-        let mut kernel = Command::new(program::built("papa-kernel"));
-        kernel.args(["--daemonize", "-p", &port]).env_clear().env(process::MARK, &env.id);
-        let started = kernel.output().expect("the kernel runs");
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+    pub fn on_our_kernel(mut self, python: &Python) -> Self {
+        let kernel = |port: u16| {
+            let mut kernel = Command::new(program::built("papa-kernel"));
+            kernel.args(["--daemonize", "-p", &port.to_string()]).env_clear();
+            kernel.env(process::MARK, &self.id).output().expect("the kernel runs")
+        };
+        // Tests of another run may take the port in between.
+        let ports = std::iter::repeat_with(free_port).take(20);
+        let port = ports.map(|port| (port, kernel(port))).find(|(_, run)| run.status.success());
+        let port = port.expect("one of the ports is free").0;
+        self.kernel = KernelAddress::Port(port);
         // It knows the default port only: this is where its client library keeps it.
         let script = format!(
             "#!{}\nimport papa\npapa.set_default_port({port})\n\
              from circus.circusd import main\nmain()\n",
             python.program("python").display()
         );
-        let program = env.path("circusd");
+        let program = self.path("circusd");
         std::fs::write(&program, script).expect("the directory is writable");
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it is ours");
-        env.program = program;
+        self.program = program;
+        self
+    }
+
+    /// Runs the kernel of papa 1.0.6 for circusd, on a port of its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn on_the_original_kernel(self, python: &Python) -> Self {
+        let env = self.kernel_on_a_port();
+        let port = env.kernel_port().expect("it was just chosen");
+        // Comes back when the daemon has been split off, which then takes a moment to listen.
+        let mut kernel = Command::new(python.program("papa"));
+        kernel.args(["--daemonize", "-p", &port.to_string()]).env(process::MARK, &env.id);
+        assert!(kernel.status().expect("papa runs").success(), "papa does not start");
+        let deadline = Instant::now() + PATIENCE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "papa does not listen");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         env
     }
 

@@ -71,6 +71,15 @@ fn the_original_circusd_adopts_what_our_kernel_has_kept() {
     assert!(back <= 1, "the order is broken: {numbers:?}");
 }
 
+#[test]
+fn the_original_kernel_keeps_what_our_circusd_adopts() {
+    let Some(python) = Python::for_test("our circusd on the original kernel") else { return };
+    let env = TestEnv::new();
+    if !env.has_no_kernel() {
+        kill_and_start_again(&env.on_the_original_kernel(python));
+    }
+}
+
 /// What the kernel lists as processes of a watcher.
 fn hosted_pids(env: &TestEnv, watcher: &str) -> Vec<i32> {
     let rows = env.kernel().command(&format!("list processes circus.{watcher}.*"));
