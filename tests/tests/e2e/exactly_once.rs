@@ -16,9 +16,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Workers that print as they are, with rotation; with prefixes into two files, one of them rotating; and
 /// with both outputs into one rotating file.
-fn sections(pause: u64) -> String {
+///
+/// A rotation renames all backups, so whoever prints much asks for larger files.
+fn sections(pause: u64, scale: u32) -> String {
     let worker = fixture(&format!("both {pause}"));
     let rotating = |stream: &str, size: u32| {
+        let size = size * scale;
         format!("{stream}_stream.max_bytes = {size}\n{stream}_stream.backup_count = 100000\n")
     };
     format!(
@@ -91,12 +94,12 @@ fn stop_all(circusd: &Daemon) {
 }
 
 /// Kills circusd at random moments and starts it again.
-fn kill_at_random(rounds: u32, seed: u64, pause: u64) {
+fn kill_at_random(rounds: u32, seed: u64, pause: u64, scale: u32) {
     let env = TestEnv::new();
     if env.has_no_kernel() {
         return;
     }
-    let mut circusd = env.start(&sections(pause));
+    let mut circusd = env.start(&sections(pause, scale));
     let mut random = seed;
     let watchers = [("raw", 1), ("prefixed", 3), ("shared", 2)];
     let all = |circusd: &Daemon| watchers.map(|(name, count)| circusd.wait_for_pids(name, count));
@@ -122,7 +125,7 @@ fn kill_at_random(rounds: u32, seed: u64, pause: u64) {
 
 #[test]
 fn lines_are_written_once_when_circusd_is_killed_at_random() {
-    kill_at_random(25, 0x5eed, 2000);
+    kill_at_random(25, 0x5eed, 2000, 1);
 }
 
 /// `KILLS` and `SEED` say how often and when.
@@ -133,7 +136,7 @@ fn lines_are_written_once_when_circusd_is_killed_at_random_many_times() {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let rounds = u32::try_from(number("KILLS", 300)).expect("not that often");
-    kill_at_random(rounds, number("SEED", 1), 500);
+    kill_at_random(rounds, number("SEED", 1), 2000, 40);
 }
 
 /// Stands between circusd and the kernel, and lets no acknowledgement through: the state right after each
@@ -208,7 +211,7 @@ fn lines_are_written_once_when_circusd_dies_between_write_and_acknowledgement() 
         std::thread::yield_now();
     }
     let deaf = Deaf::before(&kernel, env.path("deaf"));
-    let ini = env.write_ini(&sections(2000));
+    let ini = env.write_ini(&sections(2000, 1));
     let direct = fs::read_to_string(&ini).expect("just written");
     let through = direct
         .replace(&format!("ipc://{}", kernel.display()), &format!("ipc://{}", deaf.path.display()));
@@ -340,4 +343,42 @@ fn a_line_that_outlives_circusd_stands_once_and_whole() {
         circusd.wait_until("the line is written", || read().ends_with("def\n").then_some(()));
         assert_eq!(read(), format!("T [{pid}] | first\nT [{pid}] | abcdef\n"));
     }
+}
+
+#[test]
+fn lines_are_written_once_when_the_stream_is_changed() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let circusd = env.start(&format!(
+        "[watcher:w]\ncmd = {}\nuse_papa = True\nstdout_stream.filename = 0.log\n",
+        fixture("lines 1")
+    ));
+    let pids = circusd.wait_for_pids("w", 1);
+    let read = |n: u32| fs::read_to_string(env.path(&format!("{n}.log"))).unwrap_or_default();
+    let set = |option: &str, value: String| {
+        let options = json!({format!("stdout_stream.{option}"): value});
+        circusd.wait_until("the option is set", || {
+            let reply = circusd.call("set", json!({"name": "w", "options": options}));
+            (reply["status"] == "ok").then_some(())
+        });
+    };
+    for n in 0..4 {
+        circusd.wait_until("it prints there", || (read(n).lines().count() > 20).then_some(()));
+        if n == 1 {
+            // What cannot be written goes to the next destination.
+            set("filename", "nowhere/x.log".to_owned());
+            let complaint = "output of w (stdout) cannot be written";
+            circusd.wait_until("it is said", || circusd.log().contains(complaint).then_some(()));
+        }
+        set("filename", format!("{}.log", n + 1));
+    }
+    circusd.wait_until("it prints there", || (read(4).lines().count() > 20).then_some(()));
+    assert_eq!(circusd.pids("w"), pids);
+    stop_all(&circusd);
+    let all: String = (0..=4).map(read).collect();
+    let numbers = all.lines().map(|line| line.split(' ').next().and_then(|word| word.parse().ok()));
+    let numbers: Vec<usize> = numbers.map(|number| number.expect("a number")).collect();
+    assert_eq!(numbers, (1..=numbers.len()).collect::<Vec<_>>());
 }
