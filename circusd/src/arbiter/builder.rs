@@ -58,9 +58,10 @@ impl WatcherBuilder {
         config: WatcherConfig,
         adopted: Vec<(Wid, ProcessRow)>,
     ) -> Result<WatcherHandle, WatcherError> {
+        let hooks = HookRunner::new(Arc::clone(&self.surroundings), &config);
         let outputs = Outputs {
-            stdout: writer(&config, "stdout", &config.stdout_stream)?,
-            stderr: writer(&config, "stderr", &config.stderr_stream)?,
+            stdout: writer(&config, &hooks, "stdout", &config.stdout_stream)?,
+            stderr: writer(&config, &hooks, "stderr", &config.stderr_stream)?,
             recorder: None,
         };
         let kernel = match (&self.kernel, config.use_papa) {
@@ -78,7 +79,6 @@ impl WatcherBuilder {
             sockets: self.sockets.clone(),
             kernel,
         };
-        let hooks = HookRunner::new(Arc::clone(&self.surroundings), &config);
         Ok(task::start(Parts {
             config: Arc::new(config),
             check_delay: self.check_delay,
@@ -93,16 +93,21 @@ impl WatcherBuilder {
 
 fn writer(
     watcher: &WatcherConfig,
+    hooks: &HookRunner,
     name: &str,
     options: &IndexMap<String, String>,
 ) -> Result<Option<Writer>, StreamError> {
     if options.is_empty() {
         return Ok(None);
     }
+    let label = format!("{} ({name})", watcher.name);
+    if let Some(sink) = hooks.stream(watcher, name) {
+        return Ok(Some(Writer::start(label, sink)));
+    }
     let mut sink = sink::from_options(options)?;
     // What is wrong with it is said now. It opens again with the first output, so that a watcher that is made
     // while its predecessor still writes finds the file as that one has left it.
     sink.open()?;
     sink.close();
-    Ok(Some(Writer::start(format!("{} ({name})", watcher.name), sink)))
+    Ok(Some(Writer::start(label, sink)))
 }

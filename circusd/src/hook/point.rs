@@ -1,6 +1,7 @@
 //! The points at which hooks run, and sets of them. Pure.
 
 use crate::config::model::{HookConfig, WatcherConfig};
+use indexmap::IndexMap;
 use std::collections::BTreeMap;
 
 /// A moment in the life of a watcher.
@@ -8,6 +9,10 @@ use std::collections::BTreeMap;
 pub enum HookPoint {
     /// No hook of the user's: before a start everything that is in Python is imported.
     Load,
+    /// Nor this: Python stream classes get to know that the watcher starts.
+    Open,
+    /// And that it has stopped.
+    Close,
     /// Before anything of a start.
     BeforeStart,
     /// All processes are up.
@@ -47,9 +52,14 @@ const ALL: &[(HookPoint, &str)] = &[
 ];
 
 impl HookPoint {
-    /// The name in ini files and events.
+    /// The name in ini files and events; those that are not public have one for the log.
     pub fn as_str(self) -> &'static str {
-        ALL.iter().find(|(point, _)| *point == self).map_or("load", |(_, name)| name)
+        match self {
+            Self::Load => "load",
+            Self::Open => "open",
+            Self::Close => "close",
+            public => ALL.iter().find(|(point, _)| *point == public).map_or("", |(_, name)| name),
+        }
     }
 
     /// The point of this name.
@@ -75,6 +85,11 @@ impl HookPoint {
         )
     }
 
+    /// It is a hook of the user's, and subscribers are told of it.
+    pub fn is_public(self) -> bool {
+        !matches!(self, Self::Load | Self::Open | Self::Close)
+    }
+
     fn bit(self) -> u16 {
         1 << self as u16
     }
@@ -96,8 +111,13 @@ impl HookPoints {
                 points.add(point, hook.ignore_failure);
             }
         }
-        if !in_python(config).is_empty() {
+        let streams = !streams_in_python(config).is_empty();
+        if streams || !in_python(config).is_empty() {
             points.add(HookPoint::Load, false);
+        }
+        if streams {
+            points.add(HookPoint::Open, true);
+            points.add(HookPoint::Close, true);
         }
         points
     }
@@ -128,6 +148,20 @@ pub fn in_python(config: &WatcherConfig) -> BTreeMap<String, String> {
         is_one.then(|| (name.clone(), hook.target.clone()))
     };
     config.hooks.iter().filter_map(known).collect()
+}
+
+/// The streams that are Python classes: `stdout` or `stderr`, dotted name, and the other options.
+pub fn streams_in_python(
+    config: &WatcherConfig,
+) -> Vec<(&'static str, String, IndexMap<String, String>)> {
+    let streams = [("stdout", &config.stdout_stream), ("stderr", &config.stderr_stream)];
+    let known = |(name, options): (&'static str, &IndexMap<String, String>)| {
+        let class = options.get("class").filter(|class| class.contains('.'))?.clone();
+        let mut options = options.clone();
+        options.shift_remove("class");
+        Some((name, class, options))
+    };
+    streams.into_iter().filter_map(known).collect()
 }
 
 #[cfg(test)]

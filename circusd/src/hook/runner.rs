@@ -6,13 +6,15 @@
 use super::call::HookCall;
 use super::command;
 use super::outcome::{Answer, Outcome};
-use super::point::{HookPoint, in_python};
+use super::point::{HookPoint, in_python, streams_in_python};
 use crate::config::model::WatcherConfig;
 use crate::config::variables;
 use crate::event_bus::epoch_seconds;
 use crate::python::host::{Definition, Host};
 use crate::python::interpreter;
 use crate::python::request::Requests;
+use crate::python::stream::PythonStream;
+use crate::stream::sink::Sink;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -20,6 +22,9 @@ use std::time::Duration;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
+
+/// How long stream classes may take to close.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// What all hooks are told of the daemon they run in, and may ask of it.
 #[derive(Clone)]
@@ -65,8 +70,8 @@ pub struct Order {
 impl HookRunner {
     /// A runner for the hooks of this watcher.
     pub fn new(surroundings: Arc<Surroundings>, config: &WatcherConfig) -> Self {
-        let hooks = in_python(config);
-        let host = (!hooks.is_empty()).then(|| {
+        let (hooks, streams) = (in_python(config), streams_in_python(config));
+        let host = (!hooks.is_empty() || !streams.is_empty()).then(|| {
             let python = surroundings.python.as_deref();
             let cwd = std::env::current_dir().map(|folder| folder.display().to_string());
             let definition = Definition {
@@ -75,6 +80,7 @@ impl HookRunner {
                 environment: Arc::clone(&surroundings.environment),
                 last_paths: [surroundings.folder.clone()].into_iter().chain(cwd.ok()).collect(),
                 hooks,
+                streams,
                 arbiter: json!({
                     "endpoint": surroundings.endpoint,
                     "pubsub_endpoint": surroundings.pubsub_endpoint,
@@ -93,7 +99,29 @@ impl HookRunner {
         Self::new(Arc::clone(&self.surroundings), config)
     }
 
-    /// Imports the hooks that are in Python.
+    /// The stream `stdout` or `stderr` of this watcher, if it is a Python class.
+    pub fn stream(&self, config: &WatcherConfig, name: &str) -> Option<Box<dyn Sink>> {
+        let host = self.host.clone()?;
+        let (name, _, _) = streams_in_python(config).into_iter().find(|(own, ..)| *own == name)?;
+        Some(Box::new(PythonStream::new(host, name, config.use_papa)))
+    }
+
+    /// Lets Python stream classes know that output comes.
+    pub async fn open_streams(&self) {
+        if let Some(host) = &self.host {
+            host.open_streams().await;
+        }
+    }
+
+    /// Lets Python stream classes know that nothing more comes, and waits a moment until they do.
+    pub async fn close_streams(&self) {
+        if let Some(host) = &self.host {
+            // One that takes longer is not waited for.
+            let _ = time::timeout(CLOSING, host.close_streams()).await;
+        }
+    }
+
+    /// Imports the hooks and stream classes that are in Python.
     ///
     /// # Errors
     /// What could not be imported, and why.
@@ -112,7 +140,10 @@ impl HookRunner {
         match (&answer.outcome, point) {
             (Outcome::Returned(_), _) => {}
             (Outcome::Failed { error }, HookPoint::Load) => {
-                error!("{watcher} is not started, its hooks cannot be loaded: {error}");
+                error!("{watcher} is not started, its Python cannot be loaded: {error}");
+            }
+            (Outcome::Failed { error }, HookPoint::Open | HookPoint::Close) => {
+                error!("the streams of {watcher} do not answer: {error}");
             }
             (Outcome::Failed { error }, _) => {
                 error!("Hook '{}' failed: watcher {watcher}: {error}", point.as_str());
@@ -123,7 +154,10 @@ impl HookRunner {
 
     /// Runs a hook and leaves it to the caller to tell of a failure.
     pub async fn run_quietly(&self, order: Order) -> Answer {
-        let limit = limit(&order.config);
+        let limit = match order.call.point() {
+            HookPoint::Close => Some(CLOSING),
+            _ => limit(&order.config),
+        };
         let name = order.call.point().as_str();
         let watcher = order.config.name.clone();
         let given_up = order.given_up.clone();
@@ -153,6 +187,11 @@ impl HookRunner {
                 Ok(()) => Answer::returned(true),
                 Err(error) => Answer::failed(error),
             };
+        }
+        match (&self.host, point) {
+            (Some(host), HookPoint::Open) => return host.open_streams().await,
+            (Some(host), HookPoint::Close) => return host.close_streams().await,
+            _ => {}
         }
         let Some(hook) = order.config.hooks.get(point.as_str()) else {
             return Answer::returned(true);

@@ -1,4 +1,4 @@
-# Runs the Python hooks of one watcher for circusd. Any Python from 2.7 on, standard library only.
+# Runs the Python hooks and stream classes of one watcher for circusd. Any Python from 2.7 on, standard library only.
 #
 # circusd starts it with one end of a socket pair, whose number is in CIRCUSD_HELPER_FD, and both sides
 # write JSON objects to it, one a line:
@@ -430,6 +430,8 @@ class Host(object):
         self.connection = connection
         self.hooks = {}
         self.arbiter = None
+        self.streams = []
+        self.output = Queue()
 
     def run(self):
         while True:
@@ -468,9 +470,14 @@ class Host(object):
                 self.hooks[name] = resolve(path)
                 if not callable(self.hooks[name]):
                     raise TypeError('%s is not a function' % path)
+            for name, path, options in message['streams']:
+                what = '%s_stream.class = %s' % (name, path)
+                self.streams.append((name, resolve(path)(**options)))
         except BaseException as error:
             self.connection.send('loaded', error='%s: %s: %s' % (what, type(error).__name__, error))
         else:
+            if self.streams:
+                self.in_thread(self.carry_output)
             self.connection.send('loaded', error=None)
 
     def on_call(self, message):
@@ -509,6 +516,43 @@ class Host(object):
         except (TypeError, ValueError) as error:
             self.connection.send('failure', id=message['id'], traceback=traceback.format_exc(),
                                  error='what it changed cannot be told to circusd: %s' % error)
+
+
+    def on_output(self, message):
+        self.output.put(message)
+
+    on_chunk = on_start = on_stop = on_output
+
+    def carry_output(self):
+        while True:
+            message = self.output.get()
+            if message['type'] == 'chunk':
+                self.chunk(message)
+                continue
+            # As in circus, both are optional.
+            method = 'open' if message['type'] == 'start' else 'close'
+            for name, stream in self.streams:
+                if hasattr(stream, method):
+                    self.attempt('%s of the %s stream' % (method, name), getattr(stream, method))
+            self.connection.send('result', id=message['id'], ok=True)
+
+    def chunk(self, message):
+        # One character per byte: JSON has no bytes.
+        data = {'data': message['data'].encode('latin-1'), 'pid': message['pid'],
+                'name': str(message['stream'])}
+        if 'timestamp' in message:
+            data['timestamp'] = message['timestamp']
+        size = len(data['data'])
+        for name, stream in self.streams:
+            if name == data['name']:
+                self.attempt('the %s stream' % name, stream, data)
+        self.connection.send('credit', bytes=size)
+
+    def attempt(self, what, function, *arguments):
+        try:
+            function(*arguments)
+        except BaseException:
+            self.connection.send('log', level='ERROR', message='%s: %s' % (what, traceback.format_exc().rstrip()))
 
 
 def main():

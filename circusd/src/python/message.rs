@@ -39,6 +39,11 @@ pub enum FromHost {
         /// And where it came from.
         traceback: String,
     },
+    /// A stream class has taken output.
+    Credit {
+        /// So much.
+        bytes: usize,
+    },
     /// A hook wants something of circusd.
     Request(HostRequest),
     /// A hook has logged something.

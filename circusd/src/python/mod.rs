@@ -1,10 +1,13 @@
-//! Users' Python: hooks run in a helper process beside each watcher that has some.
+//! Users' Python: hooks and stream classes, in a helper process beside each watcher that has some.
 //!
 //! [`interpreter`] says which Python runs it, [`session`] is the process with its socket, [`message`] what
-//! passes over it, [`host`] the task that owns it. The Python side is `host.py`.
+//! passes over it, [`owner`] the task that owns it, [`host`] the handle on that, [`stream`] the way of output to it.
+//! The Python side is `host.py`.
 
 pub mod host;
 pub mod interpreter;
 pub mod message;
+mod owner;
 pub mod request;
 pub mod session;
+pub mod stream;

@@ -3,6 +3,9 @@
 use super::*;
 
 pub(super) const POINTS: &[HookPoint] = &[
+    HookPoint::Load,
+    HookPoint::Open,
+    HookPoint::Close,
     HookPoint::BeforeStart,
     HookPoint::AfterStart,
     HookPoint::BeforeSpawn,
@@ -38,7 +41,16 @@ fn bench(hooks: &[HookPoint], desired: u32) -> Bench {
 fn every_hook_comes_in_its_place() {
     let mut bench = bench(POINTS, 1);
     bench.feed(Input::Start(Token(1)));
-    let start = ["before_start", "before_spawn", "after_spawn", "spawn", "after_start", "start"];
+    let start = [
+        "load",
+        "before_start",
+        "open",
+        "before_spawn",
+        "after_spawn",
+        "spawn",
+        "after_start",
+        "start",
+    ];
     assert_eq!(bench.events(), start);
     bench.feed(Input::Exited { wid: Wid(1), exit_code: Some(-9) });
     let respawn = ["before_reap", "reap", "after_reap", "before_spawn", "after_spawn", "spawn"];
@@ -68,6 +80,7 @@ fn every_hook_comes_in_its_place() {
         "after_reap",
         "stop",
         "after_stop",
+        "close",
     ];
     assert_eq!(bench.events(), stop);
     assert!(bench.state.status() == Status::Stopped);
@@ -189,7 +202,7 @@ fn adopted_processes_skip_before_start_and_before_spawn() {
     let mut bench = bench(POINTS, 1);
     bench.feed(Input::Adopted { wid: Wid(1), pid: 50, running: true, lifetime: None });
     bench.feed(Input::Start(Token(1)));
-    assert_eq!(bench.events(), ["after_spawn", "spawn", "after_start", "start"]);
+    assert_eq!(bench.events(), ["open", "after_spawn", "spawn", "after_start", "start"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod output;
 mod own_signals;
 mod python_clients;
 mod python_hooks;
+mod python_streams;
 mod quickstart;
 mod recovery;
 mod reload_config;

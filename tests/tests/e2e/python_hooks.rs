@@ -8,22 +8,22 @@ use std::fs;
 use std::path::PathBuf;
 
 /// A world whose hooks are run by the Python of the tests.
-fn world(test: &str) -> Option<TestEnv> {
+pub(super) fn world(test: &str) -> Option<TestEnv> {
     let python = Python::for_test(test)?.program("python");
     Some(TestEnv::new().circus(&format!("python = {}", python.display())))
 }
 
 /// Writes a module beside the ini file, where hooks are found without further ado.
-fn module(env: &TestEnv, name: &str, text: &str) {
+pub(super) fn module(env: &TestEnv, name: &str, text: &str) {
     fs::write(env.path(&format!("{name}.py")), text).expect("writable");
 }
 
-fn read(env: &TestEnv, name: &str) -> String {
+pub(super) fn read(env: &TestEnv, name: &str) -> String {
     fs::read_to_string(env.path(name)).unwrap_or_default()
 }
 
 /// JSON values that hooks have written, a line each.
-fn lines(env: &TestEnv, name: &str) -> Vec<Value> {
+pub(super) fn lines(env: &TestEnv, name: &str) -> Vec<Value> {
     let text = read(env, name);
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     complete.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
@@ -56,13 +56,13 @@ impl Pids {
 }
 
 /// A recorded case and our circusd that follows it.
-struct Replay {
-    env: TestEnv,
+pub(super) struct Replay {
+    pub(super) env: TestEnv,
     case: Value,
 }
 
 impl Replay {
-    fn of(name: &str) -> Option<Self> {
+    pub(super) fn of(name: &str) -> Option<Self> {
         let env = world(name)?;
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/behaviours.jsonl");
         let all = fs::read_to_string(path).expect("the recordings");
@@ -79,7 +79,7 @@ impl Replay {
 
     /// Starts circusd with the watchers of the case; with `by_hand` they wait for `start`, so that a
     /// subscriber can be there before.
-    fn start(&self, by_hand: bool) -> Daemon {
+    pub(super) fn start(&self, by_hand: bool) -> Daemon {
         let config = self.case["config"].as_str().expect("a configuration");
         let watchers = &config[config.find("[watcher:").expect("a watcher")..];
         let hand = if by_hand { "autostart = false\n" } else { "" };
@@ -96,7 +96,7 @@ impl Replay {
         circusd
     }
 
-    fn observed(&self, key: &str) -> Vec<Value> {
+    pub(super) fn observed(&self, key: &str) -> Vec<Value> {
         self.case["observed"][key].as_array().cloned().unwrap_or_default()
     }
 
@@ -637,8 +637,8 @@ fn a_lossless_reload_as_in_the_example_for_uwsgi() {
     assert_eq!(circusd.pids("web"), new);
 }
 
-/// All Pythons of this machine: the one of the tests, `pythonX.Y` on PATH, and those that pyenv keeps.
-fn pythons(of_tests: PathBuf) -> Vec<PathBuf> {
+/// All Pythons of this machine: the one of the tests, PyPy and `pythonX.Y` on PATH, and those that pyenv keeps.
+pub(super) fn pythons(of_tests: PathBuf) -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.retain(|folder| !folder.ends_with("shims"));
@@ -647,10 +647,40 @@ fn pythons(of_tests: PathBuf) -> Vec<PathBuf> {
     folders.extend(kept.map(|version| version.path().join("bin")));
     let names = ["2.7", "3.6", "3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13", "3.14"];
     let named = names.iter().map(|version| format!("python{version}"));
+    let named = named.chain(["pypy3".to_owned()]);
     let all = named.flat_map(|name| folders.iter().map(move |folder| folder.join(&name)));
     let mut found: Vec<PathBuf> = all.filter(|program| program.is_file()).collect();
     found.push(of_tests);
     found
+}
+
+/// Says which constructs of the helper Python 2.7 does not have. What runs on 2.7 and on 3.6 runs on all
+/// between and after them.
+const TOO_NEW: &str = r"
+import ast, sys
+tree = ast.parse(open(sys.argv[1]).read(), feature_version=(3, 6))
+new = (ast.JoinedStr, ast.AnnAssign, ast.Nonlocal, ast.NamedExpr, ast.AsyncFunctionDef, ast.YieldFrom, ast.Starred)
+for node in ast.walk(tree):
+    bad = isinstance(node, new)
+    if isinstance(node, ast.FunctionDef):
+        arguments = node.args.args + node.args.kwonlyargs
+        bad = node.args.kwonlyargs or node.returns or any(a.annotation for a in arguments)
+    if isinstance(node, ast.Raise):
+        bad = node.cause
+    if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'super':
+        bad = not node.args
+    if isinstance(node, ast.ClassDef):
+        bad = not node.bases or node.keywords
+    if bad and not (isinstance(node, ast.Starred) and isinstance(node.ctx, ast.Load)):
+        sys.exit('line %d: %s' % (node.lineno, type(node).__name__))
+";
+
+#[test]
+fn the_helper_is_written_for_python_2_7_and_later() {
+    let Some(python) = Python::for_test("the syntax of the helper") else { return };
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../circusd/src/python/host.py");
+    let checked = python.script(TOO_NEW, &[source]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 #[test]

@@ -165,7 +165,12 @@ impl State {
             job.goal = Goal::Run;
             self.run();
         } else {
-            self.act(Action::CloseStreams);
+            self.close_streams();
         }
+    }
+
+    pub(super) fn close_streams(&mut self) {
+        self.act(Action::CloseStreams);
+        self.hook(HookCall::Plain(HookPoint::Close), Then::Nothing);
     }
 }

@@ -126,8 +126,8 @@ impl State {
             }
         };
         self.first(now, then, yes);
-        // Imports are nobody's hook.
-        if point != HookPoint::Load {
+        // Imports and streams are nobody's hook.
+        if point.is_public() {
             self.agenda.push_front(Step::Act(Action::Publish(event)));
         }
     }
@@ -148,7 +148,7 @@ impl State {
             Then::Start if yes => self.go_starting(),
             Then::Loaded | Then::Start => {
                 self.refused_until = Some(now + self.rules.check_delay);
-                self.act(Action::CloseStreams);
+                self.close_streams();
             }
             Then::Spawn(wid) if yes => {
                 self.cleared = true;

@@ -42,6 +42,7 @@ impl State {
         self.failures = 0;
         self.refused_until = None;
         self.owed = self.missing();
+        self.hook(HookCall::Plain(HookPoint::Open), Then::Nothing);
     }
 
     pub(super) fn add_worker(

@@ -7,28 +7,16 @@ use super::super::wid::Wid;
 use super::hooking::Event;
 use super::{Dying, FOREVER, Task, rules, sleep_until};
 use crate::arbiter::gate::Permit;
+use crate::config::model::WatcherConfig;
+use crate::hook::runner::HookRunner;
 use crate::stream::sink::{self, Sink};
 use crate::stream::writer::Writer;
-use indexmap::IndexMap;
 use protocol::circus::event::EventKind;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tokio::task;
-
-/// The destination of a changed stream. Its file is opened with the first output, beside the loop.
-fn changed_sink(
-    key: &'static str,
-    options: &IndexMap<String, String>,
-    changed: bool,
-) -> Result<Option<Box<dyn Sink>>, SettingError> {
-    if !changed {
-        return Ok(None);
-    }
-    let bad = |error: sink::StreamError| SettingError::Stream { key, reason: error.to_string() };
-    sink::from_options(options).map(Some).map_err(bad)
-}
+use tokio::task::{self, JoinHandle};
 
 impl Task {
     /// Changes options: all of them or none.
@@ -37,12 +25,26 @@ impl Task {
         options: &Map<String, Value>,
         permit: Permit,
     ) -> Result<Ended, SettingError> {
+        self.set_with(options, permit, None)
+    }
+
+    /// The same, with what runs the Python of the watcher from now on, if that changes.
+    pub(super) fn set_with(
+        &mut self,
+        options: &Map<String, Value>,
+        permit: Permit,
+        runner: Option<HookRunner>,
+    ) -> Result<Ended, SettingError> {
         let mut config = (*self.config).clone();
         let effects = setting::apply(&mut config, options)?;
-        let stdout = changed_sink("stdout_stream", &config.stdout_stream, effects.stdout)?;
-        let stderr = changed_sink("stderr_stream", &config.stderr_stream, effects.stderr)?;
-        let fresh_stdout = self.use_sink(stdout, "stdout");
-        let fresh_stderr = self.use_sink(stderr, "stderr");
+        let python = runner.as_ref();
+        let stdout = changed_sink(&config, "stdout", effects.stdout, python)?;
+        let stderr = changed_sink(&config, "stderr", effects.stderr, python)?;
+        let (fresh_stdout, replaced_stdout) = self.use_sink(stdout, "stdout");
+        let (fresh_stderr, replaced_stderr) = self.use_sink(stderr, "stderr");
+        if let Some(runner) = runner {
+            self.use_runner(runner, [replaced_stdout, replaced_stderr]);
+        }
         let desired = u32::try_from(config.numprocesses).unwrap_or(u32::MAX);
         self.config = Arc::new(config);
         self.feed(Input::Rules(rules(&self.config, self.check_delay)));
@@ -68,19 +70,44 @@ impl Task {
     }
 
     /// Makes a changed stream effective. True when there was none before, so that running processes are
-    /// not connected to it.
-    fn use_sink(&mut self, sink: Option<Box<dyn Sink>>, name: &str) -> bool {
-        let Some(sink) = sink else { return false };
+    /// not connected to it; otherwise it ends when the old one has got everything before the change.
+    fn use_sink(
+        &mut self,
+        sink: Option<Box<dyn Sink>>,
+        name: &str,
+    ) -> (bool, Option<JoinHandle<()>>) {
+        let Some(sink) = sink else { return (false, None) };
         let slot = match name {
             "stdout" => &mut self.outputs.stdout,
             _ => &mut self.outputs.stderr,
         };
         if let Some(writer) = slot.clone() {
-            task::spawn(async move { writer.replace(sink).await });
-            return false;
+            let replaced = task::spawn(async move {
+                writer.replace(sink).await;
+                // Confirmed by the new one, which comes after the old one.
+                writer.write_through(Vec::new()).await;
+            });
+            return (false, Some(replaced));
         }
         *slot = Some(Writer::start(format!("{} ({name})", self.identity.name), sink));
-        true
+        (true, None)
+    }
+
+    /// Lets another Python run hooks and stream classes. The streams of the old one are closed when they
+    /// have got their last output; those of the new one are opened if the watcher has been started.
+    fn use_runner(&mut self, runner: HookRunner, replaced: [Option<JoinHandle<()>>; 2]) {
+        let old = self.hooking.use_runner(runner.clone());
+        let started = self.state.status() != Status::Stopped;
+        self.hooking.beside(async move {
+            if started {
+                runner.open_streams().await;
+            }
+            for done in replaced.into_iter().flatten() {
+                // Fails only when circusd ends.
+                let _ = done.await;
+            }
+            old.close_streams().await;
+        });
     }
 
     pub(super) fn kill(&mut self, order: KillOrder, reply: oneshot::Sender<()>) {
@@ -140,4 +167,26 @@ impl Task {
         }
         let _ = reply.send(());
     }
+}
+
+/// The destination of a stream that changes: because its options do, or because the Python does that it is a
+/// class of. A file is opened with the first output, beside the loop.
+fn changed_sink(
+    config: &WatcherConfig,
+    name: &str,
+    changed: bool,
+    python: Option<&HookRunner>,
+) -> Result<Option<Box<dyn Sink>>, SettingError> {
+    if let Some(sink) = python.and_then(|python| python.stream(config, name)) {
+        return Ok(Some(sink));
+    }
+    if !changed {
+        return Ok(None);
+    }
+    let (key, options) = match name {
+        "stdout" => ("stdout_stream", &config.stdout_stream),
+        _ => ("stderr_stream", &config.stderr_stream),
+    };
+    let bad = |error: sink::StreamError| SettingError::Stream { key, reason: error.to_string() };
+    sink::from_options(options).map(Some).map_err(bad)
 }

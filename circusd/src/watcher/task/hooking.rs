@@ -9,7 +9,7 @@ use crate::config::model::WatcherConfig;
 use crate::event_bus::EventBus;
 use crate::hook::call::HookCall;
 use crate::hook::outcome::{Answer, Edits, Outcome};
-use crate::hook::point::{HookPoint, in_python};
+use crate::hook::point::{HookPoint, in_python, streams_in_python};
 use crate::hook::runner::{HookRunner, Order};
 use protocol::circus::event::EventKind;
 use serde_json::{Map, Value};
@@ -100,6 +100,11 @@ impl Hooking {
             let until = Instant::now() + limit;
             self.patience = Some(self.patience.map_or(until, |earlier| earlier.min(until)));
         }
+    }
+
+    /// Lets another runner run hooks from now on and returns the old one.
+    pub(super) fn use_runner(&mut self, runner: HookRunner) -> HookRunner {
+        std::mem::replace(&mut self.runner, runner)
     }
 
     /// Does something with hooks that the machine does not wait for.
@@ -195,7 +200,7 @@ impl Task {
         let (runner, name) = (self.hooking.runner.clone(), self.identity.name.clone());
         self.hooking.beside(async move {
             if let Err(error) = loaded(&runner, order).await {
-                warn!("{name} cannot be started, its hooks cannot be loaded: {error}");
+                warn!("{name} cannot be started, its Python cannot be loaded: {error}");
             }
         });
     }
@@ -222,7 +227,9 @@ impl Task {
     pub(super) fn change(&mut self, change: Change) {
         let mut config = (*self.config).clone();
         let applied = setting::apply(&mut config, &change.options);
-        if applied.is_err() || in_python(&config) == in_python(&self.config) {
+        let same = in_python(&config) == in_python(&self.config)
+            && streams_in_python(&config) == streams_in_python(&self.config);
+        if applied.is_err() || same {
             let answer = self.set(&change.options, change.permit);
             // The asker may have gone.
             let _ = change.reply.send(answer);
@@ -239,10 +246,7 @@ impl Task {
     /// Goes on with a change when its hooks have been imported.
     pub(super) fn go_on_with(&mut self, (change, runner): Changed) {
         let answer = match runner {
-            Ok(runner) => {
-                self.hooking.runner = runner;
-                self.set(&change.options, change.permit)
-            }
+            Ok(runner) => self.set_with(&change.options, change.permit, Some(runner)),
             Err(error) => Err(SettingError::Hook(error)),
         };
         // The asker may have gone.
