@@ -180,6 +180,44 @@ fn a_second_signal_waits_for_no_hook() {
     }
 }
 
+/// The hooks of `papa_quit_and_adopt`.
+#[test]
+fn processes_that_are_taken_over_are_not_asked_whether_they_may_start() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let note = noting(&env);
+    let mut section = "[watcher:web]\ncmd = sleep 1000\nuse_papa = true\n".to_owned();
+    for hook in protocol::circus::option::HOOKS.iter().filter(|hook| **hook != "extended_stats") {
+        section.push_str(&format!("hooks.{hook} = {note}\n"));
+    }
+    let circusd = env.start(&section);
+    let pid = circusd.wait_for_pids("web", 1)[0];
+    circusd.quit();
+    let start = ["web before_start", "web before_spawn", "web after_spawn pid", "web after_start"];
+    assert_eq!(calls(&env, &[(pid, "pid")]), start);
+    let circusd = env.start_again();
+    assert_eq!(circusd.wait_for_pids("web", 1), [pid]);
+    let adoption = ["web after_spawn pid", "web after_start"];
+    assert_eq!(calls(&env, &[(pid, "pid")])[start.len()..], adoption);
+}
+
+/// The hook of `reload_send_hup`.
+#[test]
+fn a_reload_by_sighup_asks_no_hook() {
+    let env = TestEnv::new();
+    let circusd = env.start(
+        "[watcher:web]\nsend_hup = true\nhooks.before_signal = false\n\
+         cmd = sh -c 'trap \"echo hup >> hups\" HUP; echo > ready; while :; do sleep 0.05; done'\n",
+    );
+    let pids = circusd.wait_for_pids("web", 1);
+    circusd.wait_until("the trap is set", || env.path("ready").exists().then_some(()));
+    circusd.ok_when_idle("reload", &json!({"name": "web", "waiting": true}));
+    circusd.wait_until("the signal is there", || env.path("hups").exists().then_some(()));
+    assert_eq!(circusd.pids("web"), pids);
+}
+
 #[test]
 fn hooks_do_not_outlive_circusd() {
     let env = TestEnv::new();
