@@ -9,6 +9,7 @@ use crate::papa::client::KernelClient;
 use crate::socket::Sockets;
 use crate::watcher::handle::{Ended, Operation, Retirement, WatcherGone, WatcherHandle};
 use protocol::circus::command::python_repr;
+use protocol::circus::event::topic_name;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -44,6 +45,13 @@ impl Roster {
     pub fn find(&self, name: &str) -> Option<&WatcherHandle> {
         let key = name.to_lowercase();
         self.watchers.iter().find(|watcher| watcher.identity().key == key)
+    }
+
+    /// The watcher that a client means: that of this name, or else the one whose events carry it, as clients
+    /// that only see events have no other name.
+    pub fn meant(&self, name: &str) -> Option<&WatcherHandle> {
+        let carries = |watcher: &&WatcherHandle| topic_name(&watcher.identity().name) == name;
+        self.find(name).or_else(|| self.watchers.iter().find(carries))
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn rm(
     nostop: bool,
     waiting: bool,
 ) -> Outcome {
-    let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+    let watcher = roster.meant(name).ok_or_else(|| Failure::not_found(name))?;
     let how = if nostop { Retirement::Forgotten } else { Retirement::Removed };
     let ended = arbiter.remove(watcher.clone(), how).await.map_err(refused)?;
     if waiting {
@@ -84,7 +84,7 @@ pub async fn set(
     mut options: Map<String, Value>,
     waiting: bool,
 ) -> Outcome {
-    let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+    let watcher = roster.meant(name).ok_or_else(|| Failure::not_found(name))?;
     check_code(roster, &options).await?;
     let mut probe = WatcherConfig::new(String::new(), "");
     // Only users and groups are of interest here; the rest is checked where the configuration is.

@@ -96,7 +96,7 @@ impl Dispatcher {
     /// No such watcher.
     pub(super) async fn picture(&self, name: &str) -> Result<Value, Failure> {
         let roster = self.arbiter.roster().await.map_err(gone)?;
-        let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+        let watcher = roster.meant(name).ok_or_else(|| Failure::not_found(name))?;
         watcher.picture().await.map_err(gone)
     }
 }

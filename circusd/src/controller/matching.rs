@@ -3,6 +3,7 @@
 use crate::watcher::handle::WatcherHandle;
 use protocol::circus::command::{MatchMethod, Selection};
 use protocol::circus::errno::Errno;
+use protocol::circus::event::topic_name;
 use protocol::circus::response::Failure;
 use regex::{Regex, RegexBuilder};
 
@@ -22,11 +23,16 @@ pub fn select(
         Selection::Named { name, method } => (name, *method),
     };
     let matcher = Matcher::new(name, method)?;
-    let found: Vec<WatcherHandle> = watchers
+    let mut found: Vec<WatcherHandle> = watchers
         .iter()
         .filter(|watcher| matcher.matches(&watcher.identity().key))
         .cloned()
         .collect();
+    if found.is_empty() {
+        // Clients that only see events know a watcher by the name in its topics.
+        let carries = |watcher: &&WatcherHandle| topic_name(&watcher.identity().name) == *name;
+        found.extend(watchers.iter().find(carries).cloned());
+    }
     if found.is_empty() { Err(Failure::not_found(name)) } else { Ok(found) }
 }
 

@@ -27,7 +27,7 @@ use tokio::time;
 const TAIL_BYTES: usize = 1024 * 1024;
 
 fn find<'a>(roster: &'a Roster, name: &str) -> Result<&'a WatcherHandle, Failure> {
-    roster.find(name).ok_or_else(|| Failure::not_found(name))
+    roster.meant(name).ok_or_else(|| Failure::not_found(name))
 }
 
 /// `why`: what a watcher does, what it waits for, and how its processes ended.

@@ -77,7 +77,7 @@ pub async fn reload(
     match name {
         None => selected(arbiter, roster, &Selection::All, how, waiting).await,
         Some(name) => {
-            let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+            let watcher = roster.meant(name).ok_or_else(|| Failure::not_found(name))?;
             one(arbiter, watcher.clone(), how, waiting).await
         }
     }
@@ -88,7 +88,7 @@ pub async fn reload(
 /// # Errors
 /// No such watcher.
 pub async fn kill(roster: &Roster, name: &str, order: KillOrder, waiting: bool) -> Outcome {
-    let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+    let watcher = roster.meant(name).ok_or_else(|| Failure::not_found(name))?;
     let dead = watcher.kill(order).await.map_err(gone)?;
     if waiting {
         // The sender is dropped when no process was meant.
@@ -148,7 +148,7 @@ pub async fn resize(
     change: i64,
     waiting: bool,
 ) -> Outcome {
-    let watcher = roster.find(name).ok_or_else(|| Failure::not_found(name))?;
+    let watcher = roster.meant(name).ok_or_else(|| Failure::not_found(name))?;
     let mut reply = Map::new();
     if watcher.identity().singleton {
         let desired = watcher.inspect().await.map_err(gone)?.desired;
@@ -171,7 +171,7 @@ pub async fn resize(
 /// # Errors
 /// No such watcher or process, or the system refuses.
 pub async fn signal(roster: &Roster, signal: Signal, target: SignalTarget) -> Outcome {
-    let watcher = roster.find(&target.name).ok_or_else(|| Failure::not_found(&target.name))?;
+    let watcher = roster.meant(&target.name).ok_or_else(|| Failure::not_found(&target.name))?;
     let scope = SignalScope {
         pid: target.pid,
         child: target.child,

@@ -16,7 +16,7 @@ use tokio::time;
 const KERNEL_PATIENCE: Duration = Duration::from_secs(1);
 
 fn find<'a>(roster: &'a Roster, name: &str) -> Result<&'a WatcherHandle, Failure> {
-    roster.find(name).ok_or_else(|| Failure::not_found(name))
+    roster.meant(name).ok_or_else(|| Failure::not_found(name))
 }
 
 fn single(key: &str, value: Value) -> Map<String, Value> {

@@ -157,6 +157,25 @@ fn patterns_choose_watchers() {
     assert_eq!(statuses(&circusd)["web3"], "active");
 }
 
+#[test]
+fn a_watcher_is_found_under_the_name_in_its_topics() {
+    let env = TestEnv::new();
+    let circusd = env.start(
+        "[watcher:My App]\ncmd = sleep 1000\n[watcher:a_b]\ncmd = sleep 1000\n\
+                             [watcher:a b]\ncmd = sleep 1000\nautostart = no\n",
+    );
+    circusd.wait_for_pids("my_app", 1);
+    // The very name wins.
+    circusd.wait_for_pids("a_b", 1);
+    circusd.ok("stop", json!({"name": "my_app", "waiting": true}));
+    assert_eq!(statuses(&circusd), json!({"My App": "stopped", "a_b": "active", "a b": "stopped"}));
+    circusd.ok("add", json!({"name": "my_app", "cmd": "sleep 1000"}));
+    assert_eq!(
+        circusd.call("stop", json!({"name": "no_app"}))["reason"],
+        "program no_app not found"
+    );
+}
+
 /// `max_retry_minus_one_hangs`, `max_retry_zero`, `max_retry_command_not_found`
 #[test]
 fn a_command_that_cannot_run_keeps_nothing_else_from_running() {

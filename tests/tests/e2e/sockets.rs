@@ -18,6 +18,17 @@ fn get(port: u16) -> String {
     answer.split("\r\n\r\n").nth(1).unwrap_or_default().trim().to_owned()
 }
 
+#[test]
+fn other_users_cannot_reach_the_endpoints() {
+    let env = TestEnv::new();
+    let circusd = env.start(SLEEPER);
+    circusd.wait_for_answer();
+    for name in ["endpoint", "pubsub"] {
+        let file = std::fs::metadata(env.path(name)).expect("the file is there");
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+}
+
 /// `socket_kinds`
 #[test]
 fn sockets_of_every_kind_are_listed_as_they_were_bound() {
