@@ -101,7 +101,7 @@ impl<'s> Progress<'s> {
     /// For commands that wait, and for people who look at standard error.
     pub fn of(session: &'s Session, properties: &Map<String, Value>) -> Self {
         let waits = properties.get("waiting").and_then(Value::as_bool) == Some(true);
-        let seen = Colour::of_stderr() == Colour::On;
+        let seen = ui::stderr_is_terminal();
         let properties = (waits && seen).then(|| properties.clone());
         Self { session, properties, shown: false }
     }
@@ -117,7 +117,7 @@ impl<'s> Progress<'s> {
         let mut tell = |_waited| {
             if let Some(sentence) = doing(self.session, &properties).unwrap_or_default().first() {
                 self.shown = true;
-                ui::err(&format!("\r\x1b[K{}", Colour::On.faint(sentence)));
+                ui::err(&format!("\r\x1b[K{}", Colour::of_stderr().faint(sentence)));
             }
         };
         let result = call(&mut Patience::telling(&mut tell));

@@ -174,12 +174,14 @@ impl Client {
     /// The next message, or none when the deadline has passed.
     fn receive(&self, deadline: Instant) -> Result<Option<Vec<u8>>, CallError> {
         loop {
+            if interrupt::pending() {
+                return Err(CallError::Interrupted);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             let milliseconds = left.as_nanos().div_ceil(1_000_000);
             match self.socket.poll(zmq::POLLIN, i64::try_from(milliseconds).unwrap_or(i64::MAX)) {
                 Ok(0) => return Ok(None),
                 Ok(_) => {}
-                Err(zmq::Error::EINTR) if interrupt::take() => return Err(CallError::Interrupted),
                 Err(zmq::Error::EINTR) => continue,
                 Err(source) => return Err(self.failed(source)),
             }

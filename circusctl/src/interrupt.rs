@@ -14,7 +14,15 @@ pub fn note() {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(flag));
 }
 
-/// Whether there was a SIGINT since the last call.
-pub fn take() -> bool {
-    NOTED.get().is_some_and(|flag| flag.swap(false, Ordering::Relaxed))
+/// Whether there was a SIGINT since the last [`forget`]. Everything that waits then gives up, whatever it
+/// waits for and for whom.
+pub fn pending() -> bool {
+    NOTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+/// Forgets a SIGINT, before something new is begun.
+pub fn forget() {
+    if let Some(flag) = NOTED.get() {
+        flag.store(false, Ordering::Relaxed);
+    }
 }

@@ -44,7 +44,9 @@ impl Subscriber {
                 Ok([topic, payload]) => {
                     return Ok(Published { topic: text(topic), payload: text(payload) });
                 }
-                Err(zmq::Error::EINTR) if interrupt::take() => return Err(CallError::Interrupted),
+                Err(zmq::Error::EINTR) if interrupt::pending() => {
+                    return Err(CallError::Interrupted);
+                }
                 // Other numbers of frames are not from a circusd.
                 Ok(_) | Err(zmq::Error::EINTR) => {}
                 Err(source) => {

@@ -3,7 +3,7 @@
 //! Every write is flushed, so that output into a pipe appears when it happens. Knows nothing about
 //! what is written.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 /// Writes text to standard output as it is.
 ///
@@ -19,6 +19,11 @@ pub fn out(text: &str) -> io::Result<()> {
 /// A failure is ignored: there is nowhere left to report it.
 pub fn err(text: &str) {
     let _ = write(&mut io::stderr().lock(), text);
+}
+
+/// Whether a person looks at standard error, on a terminal that can go back to the start of a line.
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 fn write(stream: &mut impl Write, text: &str) -> io::Result<()> {

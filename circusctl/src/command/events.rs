@@ -10,6 +10,7 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 pub struct Events {
     /// Show only events of these watchers; all without it
+    #[arg(value_name = "WATCHER")]
     watchers: Vec<String>,
     /// How many of the latest events to show
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20)]

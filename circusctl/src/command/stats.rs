@@ -35,7 +35,9 @@ impl Call for Stats {
     fn render(&self, response: &Response) -> Result<String, CommandError> {
         let mut lines = Vec::new();
         if response.get("infos").is_some() {
-            for (name, processes) in required_object(response, "infos")? {
+            let mut infos: Vec<_> = required_object(response, "infos")?.iter().collect();
+            infos.sort_by_key(|(name, _)| *name);
+            for (name, processes) in infos {
                 watcher_lines(&mut lines, name, processes);
             }
         } else if let Some(pid) = response.get("process") {

@@ -69,7 +69,10 @@ fn write_page(out: &mut dyn Write) -> io::Result<()> {
     let man = Man::new(tree.clone()).date("").manual("Circus");
     man.render_title(out)?;
     man.render_name_section(out)?;
-    man.render_synopsis_section(out)?;
+    let mut synopsis = Roff::new();
+    synopsis.control("SH", ["SYNOPSIS"]);
+    synopsis.text([bold("circusctl"), roman(" [OPTIONS] [COMMAND [ARGUMENTS]]")]);
+    synopsis.to_writer(out)?;
     man.render_description_section(out)?;
     man.render_options_section(out)?;
     let mut roff = Roff::new();

@@ -10,6 +10,7 @@ use crate::interrupt;
 use crate::outcome::{self, Ending};
 use crate::run;
 use crate::session::Session;
+use crate::suggest;
 use crate::ui;
 use crate::usage;
 use std::ffi::OsString;
@@ -75,10 +76,7 @@ pub fn run(global: &Global) -> Result<(), Ending> {
     loop {
         let text = match input.next()? {
             Next::Line(text) => text,
-            Next::Cancelled => {
-                interrupt::take();
-                continue;
-            }
+            Next::Cancelled => continue,
             Next::End => return outcome::print("\n"),
         };
         let mut line = line::read(&text, arguments::is_command);
@@ -93,11 +91,22 @@ pub fn run(global: &Global) -> Result<(), Ending> {
             Line::Leave => return outcome::print("\n"),
             Line::Help(None) => outcome::print(&help::overview())?,
             Line::Help(Some(topic)) => outcome::print(&help::topic(&topic))?,
-            Line::Unknown(text) => outcome::print(&format!("*** Unknown syntax: {text}\n"))?,
+            Line::Unknown(text) => unknown(&text)?,
             Line::Unbalanced => ui::err("error: a quote is not closed\n"),
             Line::Command(words) => shell.execute(&words)?,
         }
     }
+}
+
+/// The words of the original, and a guess at what was meant.
+fn unknown(text: &str) -> Result<(), Ending> {
+    outcome::print(&format!("*** Unknown syntax: {text}\n"))?;
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let commands = arguments::commands();
+    if let Some(near) = suggest::nearest(first, commands.iter().map(|(name, _)| name.as_str())) {
+        ui::err(&format!("{} did you mean `{near}`?\n", Colour::of_stderr().note("hint:")));
+    }
+    Ok(())
 }
 
 /// Only what changes nothing is done again by an empty line.
@@ -117,6 +126,7 @@ struct Shell {
 impl Shell {
     /// Runs a command line. Only a reader that has gone is an end.
     fn execute(&self, words: &[String]) -> Result<(), Ending> {
+        interrupt::forget();
         match self.attempt(words) {
             Err(Ending::ReaderGone) => Err(Ending::ReaderGone),
             Err(Ending::Failed(error)) => {

@@ -137,7 +137,11 @@ fn a_server_that_is_no_circusd_is_recognised() {
 
 #[test]
 fn a_reply_that_is_no_reply_is_one_clear_sentence() {
-    for (reply, cause) in [("<html>", "not JSON"), ("[1]", "not a JSON object with a `status`")] {
+    for (reply, cause) in [
+        ("<html>", "not JSON"),
+        (r#"{"status": "ok", "watch"#, "not JSON"),
+        ("[1]", "not a JSON object with a `status`"),
+    ] {
         let fake = FakeCircusd::start(move |_| vec![reply.into()]);
         let endpoint = fake.endpoint().to_owned();
         let ran = run(&["--endpoint", &endpoint, "list"]);
@@ -239,6 +243,46 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         .output()
         .expect("circusctl runs");
     assert_eq!(Ran::from(output), Ran { stdout: String::new(), stderr: String::new(), code: 0 });
+}
+
+#[test]
+fn a_reader_that_goes_away_before_the_answer_ends_it_quietly() {
+    for command in [&["list"][..], &["--json", "list"], &[]] {
+        let fake = FakeCircusd::start(|request| {
+            let reply =
+                json!({"status": "ok", "watchers": ["web"], "statuses": {}, "id": request["id"]});
+            vec![reply.to_string().into_bytes()]
+        });
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = circusctl()
+            .args(["--endpoint", fake.endpoint()])
+            .args(command)
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .expect("circusctl runs");
+        fake.finish();
+        let quiet = Ran { stdout: String::new(), stderr: String::new(), code: 0 };
+        assert_eq!(Ran::from(output), quiet, "{command:?}");
+    }
+}
+
+#[test]
+fn half_a_greeting_is_not_circusd() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = format!("tcp://{}", listener.local_addr().expect("bound"));
+    let server = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("circusctl connects");
+        // The first bytes of ZeroMQ's greeting, and then silence.
+        client.write_all(b"\xff\0\0\0\0\0\0\0\x01\x7f\x03").expect("sent");
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest); // Until circusctl gives up.
+    });
+    let ran = run(&["--timeout", "1", "--endpoint", &endpoint, "list"]);
+    server.join().expect("the server ends");
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("does not speak ZeroMQ"), "{ran:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::expect_used, reason = "a test fails loudly")]
 
 mod failures;
+mod generated;
 mod golden;
 mod listen;
 mod shell;

@@ -48,7 +48,7 @@ fn lines_from_a_pipe_are_commands() {
     let rest = ran.stdout.strip_prefix(&greeting()).expect("greeted");
     assert!(rest.starts_with("7,8\n(circusctl) {\n  \"id\": \""), "{rest}");
     assert!(rest.ends_with("(circusctl) *** Unknown syntax: STATUS\n(circusctl) \n"), "{rest}");
-    assert_eq!((ran.stderr.as_str(), ran.code), ("", 0));
+    assert_eq!((ran.stderr.as_str(), ran.code), ("hint: did you mean `status`?\n", 0));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use crate::config::variables;
 use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
-/// All options of a watcher in alphabetical order, with the types measured on circus 0.17.2, then its
-/// free-form ones.
+/// All options of a watcher in alphabetical order, free-form ones among them, with the types
+/// measured on circus 0.17.2.
 ///
 /// `environment` is that of circusd: with `copy_env` the watcher's own lies over it.
 pub fn of(
@@ -60,6 +60,7 @@ pub fn of(
     for (key, value) in &config.free {
         add(key, json!(value));
     }
+    options.sort_keys();
     options
 }
 

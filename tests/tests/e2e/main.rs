@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod commands;
+mod completion;
+mod ctl_golden;
 mod exactly_once;
 mod harness;
 mod hooks;
@@ -22,8 +24,10 @@ mod quickstart;
 mod recovery;
 mod reload_config;
 mod respawn;
+mod shell;
 mod sockets;
 mod spawning;
+mod ssh;
 mod stats;
 mod streams;
 mod top;

@@ -1,0 +1,44 @@
+//! What a package ships beside the program is made by the program, and must be what it makes now.
+
+use crate::support::circusctl;
+use std::path::Path;
+
+#[test]
+fn the_files_in_deploy_are_fresh() {
+    for (what, count) in [("man", 1), ("completions", 3)] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let status = circusctl().args(["generate", what]).arg(directory.path()).status();
+        assert!(status.expect("circusctl runs").success());
+        let entries = std::fs::read_dir(directory.path()).expect("readable");
+        let names: Vec<_> = entries.map(|entry| entry.expect("readable").file_name()).collect();
+        assert_eq!(names.len(), count);
+        for name in names {
+            let shipped =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(what).join(&name);
+            let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+            assert!(
+                read(&shipped) == read(&directory.path().join(&name)),
+                "{} is stale: cargo run --bin circusctl -- generate {what} deploy/{what}",
+                shipped.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_man_page_tells_exit_codes_and_every_command() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/man/circusctl.1");
+    let page = std::fs::read_to_string(page).expect("there");
+    for part in [".SH \"EXIT STATUS\"", ".SH ENVIRONMENT", ".SS \"incr ", ".SS \"why ", "tail "] {
+        assert!(page.contains(part), "{part}");
+    }
+    assert!(!page.contains("generate"), "hidden commands are for packagers");
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_told() {
+    let output = circusctl().args(["generate", "man", "/proc/nowhere"]).output();
+    let output = output.expect("circusctl runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.starts_with(b"error: could not write /proc/nowhere\n"));
+}
