@@ -1,19 +1,25 @@
 //! The command line of circusd, and the one place that prints and picks the exit code.
 
+use crate::config::Loaded;
 use crate::config::{self, ConfigErrors};
+use crate::daemon::Surroundings;
 use crate::daemon::{self, DaemonError};
-use crate::pidfile::{Pidfile, PidfileError};
+use crate::logging::{self, CommandLine, DaemonLog, LogError};
+use crate::notify::{Notifier, OWN_VARIABLES};
 use crate::role::Role;
-use circusctl::logging;
 use clap::{CommandFactory, Parser};
-use std::io::Write;
-use std::path::PathBuf;
+use papa_kernel::background::{self, Launcher, Side};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use tracing::{error, warn};
 
+/// The exit code when a part of circusd is gone that must not go; EX_SOFTWARE of sysexits.h.
+const INTERNAL: u8 = 70;
+
 /// Run processes and sockets as an ini file says
 #[derive(Debug, Parser)]
-#[command(name = "circusd", version, disable_version_flag = true)]
+#[command(name = "circusd", version, disable_version_flag = true, infer_long_args = true)]
 struct Arguments {
     /// Configuration file
     config: Option<PathBuf>,
@@ -22,9 +28,15 @@ struct Arguments {
         "INFO", "DEBUG", "CRITICAL", "WARNING", "ERROR"], hide_possible_values = true,
         help = "Least important messages to log: critical, error, warning, info or debug")]
     log_level: Option<String>,
-    /// Log file; - is stderr
-    #[arg(long, value_name = "FILE")]
+    /// Where to log: a file, - for stderr, or syslog://HOST[:PORT]?FACILITY or syslog:///PATH?FACILITY
+    #[arg(long, value_name = "OUTPUT")]
     log_output: Option<String>,
+    /// Logger configuration (.ini, .json or .yaml) in place of level and output; `default` for none
+    #[arg(long, value_name = "FILE")]
+    logger_config: Option<String>,
+    /// Go into the background, and return when commands are answered or something has failed
+    #[arg(long)]
+    daemon: bool,
     /// File to write the pid to
     #[arg(long, value_name = "FILE")]
     pidfile: Option<PathBuf>,
@@ -45,15 +57,18 @@ enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     #[error(transparent)]
-    Log(#[from] logging::LogError),
-    #[error(transparent)]
-    Pidfile(#[from] PidfileError),
+    Log(#[from] LogError),
+    #[error("cannot go into the background: {0}")]
+    Background(#[source] io::Error),
+    /// What the daemon in the background has told.
+    #[error("{0}")]
+    Told(String),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
 }
 
 /// Runs the program. Exit codes: 0 after an orderly end, 1 when it could not start, 2 for a wrong command
-/// line.
+/// line, 70 when a part of it is gone that must not go.
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os();
     match words.nth(1).as_deref().and_then(Role::of) {
@@ -74,15 +89,18 @@ pub fn main() -> ExitCode {
             // A configuration can have several problems, one a line.
             for line in failure.to_string().lines() {
                 // Nobody is left to tell when stderr is gone.
-                let _ = writeln!(std::io::stderr(), "circusd: {line}");
+                let _ = writeln!(io::stderr(), "circusd: {line}");
             }
-            ExitCode::FAILURE
+            match failure {
+                Failure::Daemon(DaemonError::Lost) => ExitCode::from(INTERNAL),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
 fn print(text: &str) -> ExitCode {
-    match writeln!(std::io::stdout(), "{text}") {
+    match writeln!(io::stdout(), "{text}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -91,7 +109,8 @@ fn print(text: &str) -> ExitCode {
 /// Our own environment, and the names of the variables that are no text.
 fn environment() -> (Vec<(String, String)>, Vec<String>) {
     let (mut environment, mut left_out) = (Vec::new(), Vec::new());
-    for (key, value) in std::env::vars_os() {
+    let for_others = |key: &std::ffi::OsString| !OWN_VARIABLES.iter().any(|own| key == own);
+    for (key, value) in std::env::vars_os().filter(|(key, _)| for_others(key)) {
         match (key.into_string(), value.into_string()) {
             (Ok(key), Ok(value)) => environment.push((key, value)),
             (Ok(key), Err(_)) => left_out.push(key),
@@ -101,23 +120,76 @@ fn environment() -> (Vec<(String, String)>, Vec<String>) {
     (environment, left_out)
 }
 
-fn run(arguments: &Arguments, path: &std::path::Path) -> Result<ExitCode, Failure> {
+fn run(arguments: &Arguments, path: &Path) -> Result<ExitCode, Failure> {
     let (environment, left_out) = environment();
     let loaded = config::load(path, &environment)?;
     if arguments.check {
+        log_options(arguments).settings(&loaded.config.circus)?;
         for warning in &loaded.warnings {
-            let _ = writeln!(std::io::stderr(), "warning: {warning}");
+            let _ = writeln!(io::stderr(), "warning: {warning}");
         }
         return Ok(print("ok"));
     }
     if arguments.dump_config {
         return Ok(print(&format!("{:#}", config::dump(&loaded.config))));
     }
+    // The file is good. What fails from here on is told to the launcher through a pipe.
+    let mut launcher = None;
+    if arguments.daemon {
+        match background::detach().map_err(Failure::Background)? {
+            Side::Launcher(told) => {
+                return told.map(|()| ExitCode::SUCCESS).map_err(Failure::Told);
+            }
+            Side::Daemon(waiting) => launcher = Some(waiting),
+        }
+    }
+    let ended = live(arguments, loaded, environment, &left_out, &mut launcher);
+    match (ended, launcher) {
+        (Err(failure), Some(launcher)) => {
+            launcher.failed(&failure.to_string());
+            Ok(ExitCode::FAILURE)
+        }
+        (ended, _) => ended.map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// The life of the daemon, with its log around it. The launcher is left when it was not told anything.
+fn live(
+    arguments: &Arguments,
+    loaded: Loaded,
+    environment: Vec<(String, String)>,
+    left_out: &[String],
+    launcher: &mut Option<Launcher>,
+) -> Result<(), Failure> {
     let circus = &loaded.config.circus;
-    let level = arguments.log_level.as_deref().or(circus.loglevel.as_deref()).unwrap_or("info");
-    let output = arguments.log_output.as_ref().or(circus.logoutput.as_ref());
-    let output = output.map_or_else(|| "-".to_owned(), Clone::clone);
-    logging::set_up(level, &output)?;
+    let log = logging::start(log_options(arguments), circus)?;
+    tell_what_is_odd(&loaded, left_out);
+    if let Some(mask) = circus.umask {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
+    }
+    let pidfile = arguments.pidfile.clone().or_else(|| circus.pidfile.clone().map(PathBuf::from));
+    let mut surroundings = Surroundings {
+        log: log.clone(),
+        notifier: Notifier::from_environment(),
+        pidfile,
+        launcher: launcher.take(),
+    };
+    let ended = daemon::run(loaded.config, environment, &mut surroundings);
+    *launcher = surroundings.launcher;
+    finish(&log, &ended);
+    Ok(ended?)
+}
+
+fn log_options(arguments: &Arguments) -> CommandLine {
+    CommandLine {
+        level: arguments.log_level.clone(),
+        output: arguments.log_output.clone(),
+        config: arguments.logger_config.clone(),
+    }
+}
+
+/// What the log should say before anything happens.
+fn tell_what_is_odd(loaded: &Loaded, left_out: &[String]) {
     for warning in &loaded.warnings {
         warn!("{warning}");
     }
@@ -130,18 +202,28 @@ fn run(arguments: &Arguments, path: &std::path::Path) -> Result<ExitCode, Failur
     for sentence in config::unserved(&loaded.config) {
         warn!("{sentence}");
     }
-    if let Some(mask) = circus.umask {
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask));
-    }
-    let pidfile = arguments.pidfile.clone().or_else(|| circus.pidfile.clone().map(PathBuf::from));
-    let _pidfile = pidfile.as_deref().map(Pidfile::create).transpose()?;
-    let ended = daemon::run(loaded.config, environment);
-    if let Err(error) = &ended
-        && output != "-"
-        && output != "stdout"
+}
+
+/// The reason of a failure belongs into the log as well, and everything in it onto the disk.
+fn finish(log: &DaemonLog, ended: &Result<(), DaemonError>) {
+    if let Err(error) = ended
+        && !log.control.shows_on_stderr()
     {
         error!("{error}");
     }
-    ended?;
-    Ok(ExitCode::SUCCESS)
+    log.control.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_man_page_has_every_option() {
+        Arguments::command().debug_assert();
+        let page = include_str!("../../deploy/man/circusd.1").replace("\\-", "-");
+        for option in Arguments::command().get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(page.contains(&format!("--{option}")), "--{option}");
+        }
+    }
 }

@@ -1,22 +1,29 @@
 //! The pidfile: says which process is the daemon, and goes away with it.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The pidfile cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum PidfileError {
     /// Another daemon is alive.
-    #[error("pidfile `{path}` names the running process {pid}; is another circusd running?")]
+    #[error("the pid file `{path}` names the running process {pid}; is another circusd running?")]
     Alive {
         /// The file.
         path: PathBuf,
         /// The process.
         pid: i32,
     },
+    /// Another daemon starts at this moment.
+    #[error("another circusd holds the pid file `{0}`")]
+    Held(PathBuf),
+    /// There is no such directory.
+    #[error("the directory of the pid file `{0}` does not exist")]
+    NoDirectory(PathBuf),
     /// The file cannot be written.
-    #[error("cannot write the pidfile `{path}`: {source}")]
+    #[error("cannot write the pid file `{path}`: {source}")]
     Write {
         /// The file.
         path: PathBuf,
@@ -30,6 +37,8 @@ pub enum PidfileError {
 #[derive(Debug)]
 pub struct Pidfile {
     path: PathBuf,
+    /// Locked, so that of two daemons that start together one is refused.
+    file: File,
 }
 
 impl Pidfile {
@@ -38,23 +47,69 @@ impl Pidfile {
     /// # Errors
     /// [`PidfileError`].
     pub fn create(path: &Path) -> Result<Self, PidfileError> {
-        let path = path.to_owned();
-        let old = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(pid) = old.filter(|pid| *pid > 0 && *pid != own_pid() && is_alive(*pid)) {
-            return Err(PidfileError::Alive { path, pid });
+        let wrong = |source: io::Error| PidfileError::Write { path: path.to_owned(), source };
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if parent.is_some_and(|parent| !parent.is_dir()) {
+            return Err(PidfileError::NoDirectory(path.to_owned()));
         }
-        match fs::write(&path, format!("{}\n", own_pid())) {
-            Ok(()) => Ok(Self { path }),
-            Err(source) => Err(PidfileError::Write { path, source }),
+        let mut file = locked(path)?;
+        if let Some(pid) =
+            pid_in(&file).filter(|pid| *pid > 0 && *pid != own_pid() && is_alive(*pid))
+        {
+            return Err(PidfileError::Alive { path: path.to_owned(), pid });
+        }
+        let written = file
+            .set_permissions(Permissions::from_mode(0o644))
+            .and_then(|()| file.set_len(0))
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", own_pid()));
+        written.map_err(wrong)?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+}
+
+/// Opens and locks the file. A daemon that ends removes it, so the one that was locked must still be there.
+fn locked(path: &Path) -> Result<File, PidfileError> {
+    let wrong = |source: io::Error| PidfileError::Write { path: path.to_owned(), source };
+    loop {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(wrong)?;
+        match file.try_lock() {
+            Ok(()) if is_at(&file, path) => return Ok(file),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let path = path.to_owned();
+                return Err(match pid_in(&file) {
+                    Some(pid) => PidfileError::Alive { path, pid },
+                    // It has not written its pid yet.
+                    None => PidfileError::Held(path),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(wrong(error)),
         }
     }
 }
 
+/// The number in the file. What is no number names no process.
+fn pid_in(mut file: &File) -> Option<i32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
 impl Drop for Pidfile {
     fn drop(&mut self) {
-        // Nothing can be done about a file that does not go away.
-        let _ = fs::remove_file(&self.path);
+        // Somebody may have replaced it. Nothing can be done about a file that does not go away.
+        if is_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let (Ok(open), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
+    (open.dev(), open.ino()) == (there.dev(), there.ino())
 }
 
 fn own_pid() -> i32 {
@@ -73,10 +128,13 @@ mod tests {
     fn a_stale_file_is_taken_over_and_removed_at_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
-        for old in ["", "rubbish", "0", "-5", "999999999"] {
+        for old in
+            [&b""[..], b"rubbish", b"0", b"-5", b"999999999", b"\xff\xfe", b"12345678901234567890"]
+        {
             fs::write(&path, old).unwrap();
             let pidfile = Pidfile::create(&path).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", own_pid()));
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
             drop(pidfile);
             assert!(!path.exists());
         }
@@ -89,5 +147,29 @@ mod tests {
         fs::write(&path, "1\n").unwrap();
         assert!(matches!(Pidfile::create(&path), Err(PidfileError::Alive { pid: 1, .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn of_two_that_start_together_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let first = Pidfile::create(&path).unwrap();
+        let refused = Pidfile::create(&path);
+        assert!(matches!(refused, Err(PidfileError::Alive { pid, .. }) if pid == own_pid()));
+        drop(first);
+        Pidfile::create(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_has_put_there_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let pidfile = Pidfile::create(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "other").unwrap();
+        drop(pidfile);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "other");
+        let missing = dir.path().join("no/pid");
+        assert!(matches!(Pidfile::create(&missing), Err(PidfileError::NoDirectory(_))));
     }
 }

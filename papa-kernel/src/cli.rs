@@ -3,21 +3,20 @@
 mod request;
 
 use std::ffi::{CString, OsString};
-use std::io::{Read, Write};
-use std::os::fd::{OwnedFd, RawFd};
+use std::io::Write;
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, umask};
 
 use crate::access::Access;
+use crate::background::{self, Side};
 use crate::child;
 use crate::kernel::Kernel;
 use crate::listener::Listener;
 use crate::origin::Origin;
 use crate::rehearsal::REHEARSE;
-use crate::sys::{Fork, fork};
 use crate::upgrade::{self, Handover};
 
 /// The port of papa 1.0.6.
@@ -209,10 +208,10 @@ fn take_over(handover: Handover, arguments: Vec<OsString>) -> ExitCode {
 
 /// Listens and serves; with `--daemonize` in a process of its own.
 fn start(options: &Options, origin: Origin) -> Result<(), String> {
-    let ready = if options.daemonize {
-        match go_into_background()? {
-            Some(ready) => Some(ready),
-            None => return Ok(()),
+    let launcher = if options.daemonize {
+        match background::split().map_err(no_background)? {
+            Side::Launcher(told) => return told,
+            Side::Daemon(launcher) => Some(launcher),
         }
     } else {
         None
@@ -224,15 +223,15 @@ fn start(options: &Options, origin: Origin) -> Result<(), String> {
         }
         Ok(kernel)
     });
-    match (prepared, ready) {
-        (Ok(kernel), ready) => {
-            if let Some(ready) = ready {
-                tell_launcher(ready, READY);
+    match (prepared, launcher) {
+        (Ok(kernel), launcher) => {
+            if let Some(launcher) = launcher {
+                launcher.ready();
             }
             upgrade::serve(kernel).map_err(|error| format!("the kernel's loop failed: {error}"))
         }
-        (Err(text), Some(ready)) => {
-            tell_launcher(ready, &text);
+        (Err(text), Some(launcher)) => {
+            launcher.failed(&text);
             Ok(()) // The launcher reports it.
         }
         (Err(text), None) => Err(text),
@@ -277,45 +276,16 @@ fn start_logging(debug: bool) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// What the daemon says to its launcher when clients can connect; anything else is what failed.
-const READY: &str = "ready";
-
-/// In the daemon: the pipe to tell the launcher. In the launcher, once that has happened: `None`.
-fn go_into_background() -> Result<Option<OwnedFd>, String> {
-    let failed = |error: std::io::Error| format!("cannot go into the background: {error}");
-    let (reader, writer) =
-        nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
-    match fork().map_err(failed)? {
-        Fork::Child => Ok(Some(writer)),
-        Fork::Parent => {
-            drop(writer);
-            let mut text = String::new();
-            std::fs::File::from(reader).read_to_string(&mut text).map_err(failed)?;
-            match text.as_str() {
-                READY => Ok(None),
-                "" => Err("the kernel ended before it was ready".to_owned()),
-                text => Err(text.to_owned()),
-            }
-        }
-    }
-}
-
-fn tell_launcher(pipe: OwnedFd, text: &str) {
-    // A launcher that was killed needs no answer.
-    let _ = std::fs::File::from(pipe).write_all(text.as_bytes());
-}
-
 /// Lets go of the launcher's session, directory, mask and terminal, as papa's daemon does.
 fn leave_surroundings() -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("cannot go into the background: {error}");
-    nix::unistd::setsid().map_err(|errno| failed(errno.into()))?;
-    std::env::set_current_dir("/").map_err(failed)?;
+    nix::unistd::setsid().map_err(|errno| no_background(errno.into()))?;
+    std::env::set_current_dir("/").map_err(no_background)?;
     umask(Mode::from_bits_truncate(0o027));
-    let null =
-        std::fs::OpenOptions::new().read(true).write(true).open("/dev/null").map_err(failed)?;
-    nix::unistd::dup2_stdin(&null).map_err(|errno| failed(errno.into()))?;
-    nix::unistd::dup2_stdout(&null).map_err(|errno| failed(errno.into()))?;
-    nix::unistd::dup2_stderr(&null).map_err(|errno| failed(errno.into()))
+    background::leave_standard_streams().map_err(no_background)
+}
+
+fn no_background(error: std::io::Error) -> String {
+    format!("cannot go into the background: {error}")
 }
 
 #[cfg(test)]

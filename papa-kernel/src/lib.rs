@@ -2,10 +2,11 @@
 //!
 //! One process, one thread, one epoll: managed sockets, hosted processes with their unread
 //! output, and named values. It starts processes and reports their end; it never stops, signals,
-//! restarts or judges them. [`child`], [`socket`] and [`peer`] are used by circusd as well, and
-//! [`run`] is the whole program.
+//! restarts or judges them. [`background`], [`child`], [`socket`] and [`peer`] are used by circusd as
+//! well, and [`run`] is the whole program.
 
 mod access;
+pub mod background;
 mod budget;
 pub mod child;
 mod cli;

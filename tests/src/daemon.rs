@@ -1,7 +1,7 @@
 //! A running circusd, and what a test does with it.
 
 use crate::PATIENCE;
-use crate::process::Handle;
+use crate::process::{Handle, Signal};
 use protocol::circus::request::Request;
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -177,6 +177,18 @@ impl Daemon {
     /// Sends SIGTERM.
     pub fn ask_to_end(&self) {
         self.handle.terminate();
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.handle.signal(signal);
+    }
+
+    /// Waits until a text is in the log.
+    pub fn wait_for_log(&self, text: &str) {
+        self.wait_until(&format!("`{text}` is in the log"), || {
+            self.log().contains(text).then_some(())
+        });
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -225,12 +225,12 @@ impl TestEnv {
 
     /// Starts circusd with the ini file as it is.
     pub fn spawn(&self) -> Daemon {
-        Daemon::spawn(
-            self.command(),
-            self.endpoint(),
-            self.pubsub_endpoint(),
-            self.path("circusd.log"),
-        )
+        self.spawn_as(self.command())
+    }
+
+    /// Starts circusd by a changed [`TestEnv::command`].
+    pub fn spawn_as(&self, command: Command) -> Daemon {
+        Daemon::spawn(command, self.endpoint(), self.pubsub_endpoint(), self.path("circusd.log"))
     }
 
     /// The pids of all processes that this test has started and that still run.

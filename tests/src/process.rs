@@ -4,7 +4,8 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::time::{Duration, Instant};
 
 /// The variable that the processes of a test have in their environment.
@@ -27,6 +28,11 @@ impl Handle {
     /// Sends SIGTERM; one that has gone does not mind.
     pub fn terminate(&self) {
         let _ = pidfd_send_signal(&self.0, Signal::TERM);
+    }
+
+    /// Sends a signal; one that has gone does not mind.
+    pub fn signal(&self, signal: Signal) {
+        let _ = pidfd_send_signal(&self.0, signal);
     }
 
     /// Waits for the end, at most so long.

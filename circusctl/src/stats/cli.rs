@@ -71,7 +71,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn serve(arguments: Arguments) -> Result<(), CommandError> {
-    logging::set_up(&arguments.log_level, &arguments.log_output)
+    let log = logging::Settings::plain(&arguments.log_level, &arguments.log_output)
+        .and_then(logging::start)
         .map_err(|error| CommandError::local(error.to_string()))?;
     let mut endpoint = Endpoint::choose(Service::Controller, Some(&arguments.endpoint), None, None);
     let mut pubsub = Endpoint::choose(Service::Events, Some(&arguments.pubsub), None, None);
@@ -91,7 +92,9 @@ fn serve(arguments: Arguments) -> Result<(), CommandError> {
         statspoint: arguments.statspoint,
         interval: arguments.interval,
     };
-    service::run(&settings).map_err(|error| match error {
+    let ended = service::run(&settings);
+    log.flush();
+    ended.map_err(|error| match error {
         ServiceError::Call(error) => error.into(),
         ServiceError::Bind { ref source, .. } => {
             CommandError::local(error.to_string()).cause(source.to_string())

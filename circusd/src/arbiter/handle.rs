@@ -129,8 +129,12 @@ pub(super) enum Message {
         builder: WatcherBuilder,
         reply: oneshot::Sender<()>,
     },
-    /// SIGHUP: reload every watcher, with this permit or when nothing is in the way.
-    HangUp(Option<Permit>),
+    /// SIGHUP: reload every watcher when nothing is in the way.
+    HangUp {
+        done: oneshot::Sender<()>,
+    },
+    /// Nothing is in the way of the reload that SIGHUP asked for.
+    WayIsClear(Permit),
     ShutDown {
         done: Option<oneshot::Sender<()>>,
     },
@@ -231,9 +235,13 @@ impl ArbiterHandle {
         self.ask(|reply| Message::Group { watchers, operation, name, reply }).await?
     }
 
-    /// Reloads every watcher, gracefully, when what is under way has ended.
-    pub async fn hang_up(&self) {
-        let _ = self.messages.send(Message::HangUp(None)).await;
+    /// Reloads every watcher, gracefully, when what is under way has ended. The receiver is told when that is
+    /// done.
+    pub async fn hang_up(&self) -> oneshot::Receiver<()> {
+        let (done, ended) = oneshot::channel();
+        // When the arbiter is gone the sender is dropped, and nothing will be done.
+        let _ = self.messages.send(Message::HangUp { done }).await;
+        ended
     }
 
     /// Ends the daemon: first an orderly shutdown, and again when it is under way. The receiver is told

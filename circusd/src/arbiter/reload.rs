@@ -13,11 +13,13 @@ use crate::cause::chain;
 use crate::config::diff::{self, Effect, ReloadPlan, WatcherChange, WatcherStep};
 use crate::config::model::{Config, WatcherConfig};
 use crate::config::{self, ConfigErrors, Problem};
+use crate::logging::{DaemonLog, LogError};
 use crate::socket::replacement::{self, NotOpened, Replacement};
 use crate::socket::{SocketError, SocketTable};
 use crate::watcher::handle::{Operation, Retirement, WatcherGone, WatcherHandle};
 use crate::watcher::vocabulary::Status;
 use crate::watcher::wid::Wid;
+use circusctl::logging::Ready;
 use nix::sys::stat::{Mode, umask};
 use protocol::papa::ProcessRow;
 use std::sync::Arc;
@@ -47,6 +49,9 @@ pub enum ReloadError {
     /// The kernel.
     #[error("nothing was changed")]
     Kernel(#[from] BuildError),
+    /// The log.
+    #[error("nothing was changed: {0}")]
+    Log(#[from] LogError),
     /// A watcher cannot be made.
     #[error("nothing was changed: failed to create watcher {name}")]
     Watcher {
@@ -77,6 +82,8 @@ pub(super) struct Reload {
     pub(super) builder: WatcherBuilder,
     /// Puts other sockets in the place of those there are.
     pub(super) sockets: Arc<watch::Sender<Arc<SocketTable>>>,
+    /// The daemon's log.
+    pub(super) log: DaemonLog,
     /// The arbiter's.
     pub(super) messages: mpsc::WeakSender<Message>,
     /// The daemon shuts down.
@@ -90,6 +97,8 @@ struct Prepared {
     plan: ReloadPlan,
     config: Config,
     sockets: Replacement,
+    /// The log, if it changes.
+    log: Option<Ready>,
     /// Watchers that are new or wait for the place of their predecessor.
     built: Vec<WatcherHandle>,
 }
@@ -147,16 +156,33 @@ impl Reload {
             self.builder.kernel = build::kernel_for(&config).await?;
         }
         self.builder.check_delay = build::check_delay(&config);
+        let log = self.prepare_log(&plan, &config).await?;
         let before = &self.roster.config.sockets;
         let kernel = self.builder.kernel.clone();
         let sockets = replacement::prepare(&plan.sockets, before, &config.sockets, kernel).await?;
         match self.build(&plan, &config).await {
-            Ok(built) => Ok(Prepared { plan, config, sockets, built }),
+            Ok(built) => Ok(Prepared { plan, config, sockets, log, built }),
             Err(error) => {
                 sockets.abandon().await;
                 Err(error)
             }
         }
+    }
+
+    /// Opens the log that a changed file asks for.
+    async fn prepare_log(
+        &self,
+        plan: &ReloadPlan,
+        config: &Config,
+    ) -> Result<Option<Ready>, ReloadError> {
+        let keys = ["loglevel", "logoutput", "loggerconfig"];
+        let changed = plan.circus.iter().any(|step| keys.contains(&step.key.as_str()));
+        if !changed && !self.log.has_own_file(&config.circus) {
+            return Ok(None);
+        }
+        let (log, circus) = (self.log.clone(), config.circus.clone());
+        let ready = task::spawn_blocking(move || log.prepare(&circus)).await;
+        Ok(Some(ready.map_err(|_| WatcherGone)??))
     }
 
     /// Makes the watchers that are new or take the place of another.
@@ -199,7 +225,7 @@ impl Reload {
     }
 
     async fn carry_out(&self, prepared: Prepared, permit: Permit) -> Result<(), ReloadError> {
-        let Prepared { plan, config, sockets, built } = prepared;
+        let Prepared { plan, config, sockets, log, built } = prepared;
         let going = self.watchers_of(&plan, |change| {
             matches!(change, WatcherChange::Remove { .. } | WatcherChange::Replace { .. })
         });
@@ -225,7 +251,7 @@ impl Reload {
         order::by_priority(&mut to_start, |watcher| watcher.identity().priority);
         let config = self.in_force(config, &failed);
         let pause = build::warmup_delay(&config);
-        self.apply(&plan, &config);
+        self.apply(&plan, &config, log);
         self.hand_over(&going, built, config).await?;
         for watcher in &going {
             // It is stopped, so this does not take long.
@@ -282,7 +308,10 @@ impl Reload {
     }
 
     /// What of `[circus]` holds at once.
-    fn apply(&self, plan: &ReloadPlan, config: &Config) {
+    fn apply(&self, plan: &ReloadPlan, config: &Config, log: Option<Ready>) {
+        if let Some(ready) = log {
+            self.log.control.switch_to(ready);
+        }
         let changed = |key: &str| plan.circus.iter().any(|step| step.key == key);
         if changed("umask")
             && let Some(mask) = config.circus.umask

@@ -12,6 +12,7 @@ use super::handle::{
 };
 use super::reload::{self, Begun, Reload, ReloadError};
 use crate::config::model::{Config, WatcherConfig};
+use crate::logging::DaemonLog;
 use crate::papa::client::KernelClient;
 use crate::socket::SocketTable;
 use crate::watcher::handle::{Ended, Operation, Retirement, WatcherGone, WatcherHandle};
@@ -28,17 +29,29 @@ struct Task {
     sockets: Arc<watch::Sender<Arc<SocketTable>>>,
     /// Our own, for the tasks that we start.
     messages: mpsc::WeakSender<Message>,
+    log: DaemonLog,
     gate: Gate,
     /// Ends group operations when the daemon shuts down.
     cancelled: CancellationToken,
     waiting: Vec<oneshot::Sender<()>>,
     /// Waits until nothing is in the way of a reload.
     hang_up: Option<task::JoinHandle<()>>,
+    /// Who is told when that reload has ended.
+    hung_up: Vec<oneshot::Sender<()>>,
 }
 
-/// Starts the arbiter, which starts the watchers. The receiver is told when a shutdown has ended, and gets
-/// the connection to the kernel.
-pub fn start(stack: Stack) -> (ArbiterHandle, oneshot::Receiver<Option<KernelClient>>) {
+/// An arbiter that runs.
+pub struct Started {
+    /// The way to it.
+    pub handle: ArbiterHandle,
+    /// Cancelled when a shutdown begins.
+    pub ending: CancellationToken,
+    /// Told when a shutdown has ended; gets the connection to the kernel.
+    pub ended: oneshot::Receiver<Option<KernelClient>>,
+}
+
+/// Starts the arbiter, which starts the watchers.
+pub fn start(stack: Stack, log: DaemonLog) -> Started {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
     let task = Task {
@@ -46,13 +59,16 @@ pub fn start(stack: Stack) -> (ArbiterHandle, oneshot::Receiver<Option<KernelCli
         builder: stack.builder,
         sockets: Arc::new(stack.sockets),
         messages: messages.downgrade(),
+        log,
         gate: Gate::default(),
         cancelled: CancellationToken::new(),
         waiting: Vec::new(),
         hang_up: None,
+        hung_up: Vec::new(),
     };
+    let ending = task.cancelled.clone();
     task::spawn(task.run(inbox, ended));
-    (ArbiterHandle::new(messages), end)
+    Started { handle: ArbiterHandle::new(messages), ending, ended: end }
 }
 
 impl Task {
@@ -142,7 +158,8 @@ impl Task {
             Message::Group { watchers, operation, name, reply } => {
                 let _ = reply.send(self.group(watchers, operation, name));
             }
-            Message::HangUp(permit) => self.hang_up(permit),
+            Message::HangUp { done } => self.hang_up(done),
+            Message::WayIsClear(permit) => self.reload_all(permit),
             Message::ShutDown { .. } | Message::Hurry => {}
         }
     }
@@ -197,6 +214,7 @@ impl Task {
             roster: Arc::clone(&self.roster),
             builder: self.builder.clone(),
             sockets: Arc::clone(&self.sockets),
+            log: self.log.clone(),
             messages: self.messages.clone(),
             cancelled: self.cancelled.clone(),
             restart,
@@ -234,23 +252,30 @@ impl Task {
     }
 
     /// Reloads every watcher as soon as nothing is in the way. A SIGHUP that waits already does for the next.
-    fn hang_up(&mut self, permit: Option<Permit>) {
-        let cancelled = self.cancelled.clone();
-        if let Some(permit) = permit {
-            let (watchers, pause) =
-                (self.roster.watchers.clone(), warmup_delay(&self.roster.config));
-            let operation = GroupOperation::Reload { graceful: true, sequential: false };
-            task::spawn(group::carry_out(watchers, operation, pause, cancelled, permit));
-        } else if self.hang_up.as_ref().is_none_or(task::JoinHandle::is_finished) {
+    fn hang_up(&mut self, done: oneshot::Sender<()>) {
+        self.hung_up.push(done);
+        if self.hang_up.as_ref().is_none_or(task::JoinHandle::is_finished) {
             let (gate, messages) = (self.gate.clone(), self.messages.clone());
             self.hang_up = Some(task::spawn(async move {
                 let Some(permit) = gate.wait_for_all("arbiter_reload").await else { return };
                 if let Some(messages) = messages.upgrade() {
                     // Nobody is left to reload when the arbiter is gone.
-                    let _ = messages.send(Message::HangUp(Some(permit))).await;
+                    let _ = messages.send(Message::WayIsClear(permit)).await;
                 }
             }));
         }
+    }
+
+    fn reload_all(&mut self, permit: Permit) {
+        let (watchers, pause) = (self.roster.watchers.clone(), warmup_delay(&self.roster.config));
+        let operation = GroupOperation::Reload { graceful: true, sequential: false };
+        let (cancelled, waiting) = (self.cancelled.clone(), std::mem::take(&mut self.hung_up));
+        task::spawn(async move {
+            group::carry_out(watchers, operation, pause, cancelled, permit).await;
+            for done in waiting {
+                let _ = done.send(());
+            }
+        });
     }
 
     fn shut_down(&self) -> task::JoinHandle<()> {

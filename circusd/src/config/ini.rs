@@ -7,7 +7,7 @@
 //! `docs/differences.md`: an option that is indented below its header, and continuation lines of a
 //! repeated key.
 
-use super::problem::{Problem, Report, Severity, shown};
+use super::problem::{ConfigErrors, Problem, Report, Severity, shown};
 use indexmap::IndexMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,6 +91,27 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
         rest = tail.get(ending..).unwrap_or_default();
         Some(line)
     })
+}
+
+/// The keys and values of each section.
+pub type Sections = IndexMap<String, IndexMap<String, String>>;
+
+/// Reads a text of the same dialect that is not a circus configuration.
+///
+/// # Errors
+/// [`ConfigErrors`]: what is wrong in which line.
+pub fn sections(text: &str) -> Result<Sections, ConfigErrors> {
+    let mut report = Report::default();
+    let mut ini = Ini::default();
+    ini.add(&Arc::from(Path::new("line")), text, &mut report);
+    if !report.errors.is_empty() {
+        return Err(ConfigErrors { problems: report.errors });
+    }
+    let values = |name: &str| {
+        let entries = ini.entries(name).unwrap_or_default().into_iter();
+        entries.map(|(key, entry)| (key, entry.value)).collect()
+    };
+    Ok(ini.names().map(|name| (name.to_owned(), values(name))).collect())
 }
 
 /// White space as Python's `str.isspace` has it.

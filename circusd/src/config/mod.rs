@@ -31,6 +31,7 @@ mod watcher;
 
 pub use command_line::{SplitError, quote, split};
 pub use dump::dump;
+pub use ini::{Sections, sections};
 pub use load::{Loaded, load};
 pub use model::*;
 pub use plugin::watcher as plugin_watcher;

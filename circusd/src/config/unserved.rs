@@ -9,8 +9,7 @@ use super::model::{Config, WatcherConfig};
 pub fn unserved(config: &Config) -> Vec<String> {
     let mut found = Vec::new();
     let circus = &config.circus;
-    for (is_set, key) in [(circus.httpd, "httpd"), (circus.loggerconfig.is_some(), "loggerconfig")]
-    {
+    for (is_set, key) in [(circus.httpd, "httpd")] {
         if is_set {
             found.push(format!("[circus] {key} is not served by this version and has no effect"));
         }

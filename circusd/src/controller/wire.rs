@@ -55,6 +55,8 @@ pub enum WireError {
 
 /// The bound endpoints, not yet served.
 pub struct Wire {
+    // Goes first: as long as we listen nobody else has a file of that name.
+    _files: EndpointFiles,
     router: zmq::Socket,
     publisher: zmq::Socket,
     // Dropped after the sockets.
@@ -72,19 +74,22 @@ impl Wire {
         pubsub_endpoint: &str,
         owner: Option<&str>,
     ) -> Result<Self, WireError> {
+        let mut files = EndpointFiles::default();
         let context = zmq::Context::new();
         let setup = |e: zmq::Error| WireError::Setup(e.into());
         let router = context.socket(zmq::ROUTER).map_err(setup)?;
         router.set_maxmsgsize(MAX_MESSAGE).map_err(setup)?;
         router.set_linger(LINGER).map_err(setup)?;
         bind(&router, "endpoint", endpoint)?;
+        files.add(endpoint);
         if let Some((owner, path)) = owner.zip(endpoint.strip_prefix("ipc://")) {
             give_to(path, owner)?;
         }
         let publisher = context.socket(zmq::PUB).map_err(setup)?;
         publisher.set_linger(LINGER).map_err(setup)?;
         bind(&publisher, "pubsub_endpoint", pubsub_endpoint)?;
-        Ok(Self { router, publisher, _context: context })
+        files.add(pubsub_endpoint);
+        Ok(Self { _files: files, router, publisher, _context: context })
     }
 
     /// Serves the endpoints on a thread of its own until [`ToWire::Close`]. Requests go to `requests`; when
@@ -188,6 +193,26 @@ fn bind(socket: &zmq::Socket, key: &'static str, endpoint: &str) -> Result<(), W
         reason: error.to_string(),
     };
     private_endpoint::bind(socket, endpoint).map_err(failed)
+}
+
+/// The files of `ipc://` endpoints, which ZeroMQ would leave behind.
+#[derive(Default)]
+struct EndpointFiles(Vec<String>);
+
+impl EndpointFiles {
+    fn add(&mut self, endpoint: &str) {
+        let path = endpoint.strip_prefix("ipc://").filter(|path| !path.starts_with('@'));
+        self.0.extend(path.map(str::to_owned));
+    }
+}
+
+impl Drop for EndpointFiles {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            // A file that somebody else has removed is gone, too.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// Runs before the loop serves anybody, so the look-up may take its time.

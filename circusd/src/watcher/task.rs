@@ -440,6 +440,7 @@ impl Task {
         match kind {
             EventKind::Start => info!("{} started", self.identity.name),
             EventKind::Stop => info!("{} stopped", self.identity.name),
+            EventKind::Reload => info!("{} reloaded", self.identity.name),
             _ => {}
         }
         let started = match kind {

@@ -1,11 +1,14 @@
 //! The programs together, as a user meets them.
 #![expect(clippy::expect_used, reason = "a test fails loudly")]
 
+mod background;
 mod bad_input;
 mod commands;
 mod completion;
 mod ctl_golden;
+mod ending;
 mod exactly_once;
+mod examples;
 mod harness;
 mod hooks;
 mod hosted;
@@ -13,6 +16,7 @@ mod http;
 mod interop;
 mod kernel;
 mod life_cycle;
+mod log;
 mod look_for_causes;
 mod metrics;
 mod output;
@@ -24,10 +28,12 @@ mod quickstart;
 mod recovery;
 mod reload_config;
 mod respawn;
+mod service_manager;
 mod shell;
 mod sockets;
 mod spawning;
 mod ssh;
+mod start_errors;
 mod stats;
 mod streams;
 mod top;

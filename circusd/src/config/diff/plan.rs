@@ -112,7 +112,9 @@ impl Effect {
 /// When a changed key of `[circus]` takes effect.
 pub fn effect_of(key: &str) -> Effect {
     match key {
-        "check_delay" | "warmup_delay" | "umask" => Effect::Live,
+        "check_delay" | "warmup_delay" | "umask" | "loglevel" | "logoutput" | "loggerconfig" => {
+            Effect::Live
+        }
         "debug_gc" => Effect::None,
         _ => Effect::NeedsRestart,
     }
@@ -126,6 +128,9 @@ pub fn in_force(old: &CircusConfig, new: &CircusConfig) -> CircusConfig {
         warmup_delay: new.warmup_delay,
         umask: new.umask,
         debug_gc: new.debug_gc,
+        loglevel: new.loglevel.clone(),
+        logoutput: new.logoutput.clone(),
+        loggerconfig: new.loggerconfig.clone(),
         ..old.clone()
     }
 }

@@ -1,0 +1,144 @@
+//! The log's thread, which owns the outputs, and the handle that steers it.
+
+use super::format::Record;
+use super::layer::QueueLayer;
+use super::output::Output;
+use super::settings::{Level, LogError, Settings, Target};
+use jiff::Zoned;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::time::Duration;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
+
+/// Messages that may wait for a slow output. More are dropped and counted.
+const QUEUE: usize = 4096;
+
+/// How long the end of the daemon waits for its last messages.
+const LAST_MESSAGES: Duration = Duration::from_secs(1);
+
+enum Message {
+    Record(Record),
+    Use(Vec<Output>),
+    Reopen,
+    Flush(SyncSender<()>),
+}
+
+/// The way to the thread; clones share it.
+#[derive(Clone)]
+pub(super) struct Queue {
+    messages: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Queue {
+    pub(super) fn put(&self, record: Record) {
+        if self.messages.try_send(Message::Record(record)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Steers the log; clones share it.
+#[derive(Clone)]
+pub struct Control {
+    queue: Queue,
+    filter: reload::Handle<LevelFilter, Registry>,
+    on_stderr: Arc<AtomicBool>,
+}
+
+/// Outputs that are open and wait to be used.
+pub struct Ready {
+    filter: LevelFilter,
+    outputs: Vec<Output>,
+    on_stderr: bool,
+}
+
+/// Starts the log. Once in a process.
+///
+/// # Errors
+/// [`LogError`] names the output that cannot be opened.
+pub fn start(settings: Settings) -> Result<Control, LogError> {
+    let failed = |error: &dyn std::fmt::Display| LogError::Start(error.to_string());
+    let ready = Ready::open(settings)?;
+    let (messages, inbox) = mpsc::sync_channel(QUEUE);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let queue = Queue { messages, dropped: Arc::clone(&dropped) };
+    let outputs = ready.outputs;
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || run(&inbox, outputs, &dropped))
+        .map_err(|error| failed(&error))?;
+    let (filter, handle) = reload::Layer::new(ready.filter);
+    let subscriber = Registry::default().with(filter).with(QueueLayer(queue.clone()));
+    tracing::subscriber::set_global_default(subscriber).map_err(|error| failed(&error))?;
+    let on_stderr = Arc::new(AtomicBool::new(ready.on_stderr));
+    Ok(Control { queue, filter: handle, on_stderr })
+}
+
+impl Ready {
+    /// Opens all outputs. Blocks.
+    ///
+    /// # Errors
+    /// [`LogError`] names the output.
+    pub fn open(settings: Settings) -> Result<Self, LogError> {
+        let filter = settings.filter();
+        let on_stderr = settings.handlers.iter().any(|handler| handler.target == Target::Stderr);
+        let outputs = settings.handlers.into_iter().map(Output::open).collect::<Result<_, _>>()?;
+        Ok(Self { filter, outputs, on_stderr })
+    }
+}
+
+impl Control {
+    /// Whether what is logged is seen on standard error, where failures are printed.
+    pub fn shows_on_stderr(&self) -> bool {
+        self.on_stderr.load(Ordering::Relaxed)
+    }
+
+    /// Logs to these outputs from now on.
+    pub fn switch_to(&self, ready: Ready) {
+        // Fails only when the subscriber is gone, which is never.
+        let _ = self.filter.reload(ready.filter);
+        self.on_stderr.store(ready.on_stderr, Ordering::Relaxed);
+        self.tell(Message::Use(ready.outputs));
+    }
+
+    /// Opens files anew, as after a rotation.
+    pub fn reopen(&self) {
+        self.tell(Message::Reopen);
+    }
+
+    /// Waits until everything is written, but not for ever.
+    pub fn flush(&self) {
+        let (done, written) = mpsc::sync_channel(1);
+        self.tell(Message::Flush(done));
+        let _ = written.recv_timeout(LAST_MESSAGES);
+    }
+
+    /// An order is not worth waiting for a log that hangs.
+    fn tell(&self, message: Message) {
+        let _ = self.queue.messages.try_send(message);
+    }
+}
+
+fn run(inbox: &Receiver<Message>, mut outputs: Vec<Output>, dropped: &AtomicU64) {
+    for message in inbox {
+        let missing = dropped.swap(0, Ordering::Relaxed);
+        if missing > 0 {
+            let text = format!("{missing} messages were dropped: the log is too slow");
+            let record = Record { time: Zoned::now(), level: Level::Warning, text };
+            outputs.iter_mut().for_each(|output| output.write(&record));
+        }
+        match message {
+            Message::Record(record) => outputs.iter_mut().for_each(|output| output.write(&record)),
+            Message::Use(others) => outputs = others,
+            Message::Reopen => outputs.iter_mut().for_each(Output::reopen),
+            Message::Flush(done) => {
+                // Whoever asked may not wait any longer.
+                let _ = done.try_send(());
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What keeps circusd from starting: one sentence that says what, where and what to do, and exit status 1.
+//! The original ends with status 0 in most of these cases (startup_errors in its recordings' documentation).
+
+use circus_e2e::{TestEnv, env::free_port};
+use std::fs;
+use std::net::TcpListener;
+
+const ONE: &str = "[watcher:a]\ncmd = sleep 1000\n";
+
+fn refused(env: &TestEnv, arguments: &[&str], code: i32) -> String {
+    let output = env.command().args(arguments).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert_eq!(env.processes(), [0; 0], "nothing is left: {said}");
+    said
+}
+
+/// The sentence among what was said.
+fn sentence(said: &str) -> &str {
+    said.lines().find(|line| line.starts_with("circusd: ")).unwrap_or("nothing was said")
+}
+
+#[test]
+fn each_reason_is_one_sentence_with_its_place() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("bound").port();
+    let on_port = format!("[socket:s]\nhost = 127.0.0.1\nport = {port}\n");
+    for (circus, sections, part) in [
+        ("", on_port.as_str(), "[socket:s]"),
+        ("", "[socket:s]\nhost = no-such-host.invalid\nport = 1\n", "host `no-such-host.invalid`"),
+        (
+            "",
+            "[socket:s]\npath = circus.ini\n",
+            "already exists; remove it or set `replace = true`",
+        ),
+        ("logoutput = no/dir/x.log", "", "cannot open the log `no/dir/x.log`"),
+        ("loggerconfig = x.toml", "", "*.ini, *.json or *.yaml"),
+        ("endpoint_owner = nobody-of-this-name", "", "endpoint_owner = nobody-of-this-name"),
+        ("check_delay = soon", "", "[circus] check_delay = soon"),
+    ] {
+        let env = TestEnv::new().circus(circus);
+        env.write_ini(&format!("{sections}{ONE}"));
+        let said = refused(&env, &[], 1);
+        assert!(sentence(&said).contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_had_is_named_with_its_key() {
+    let somebody = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = format!("tcp://{}", somebody.local_addr().expect("bound"));
+    let free = format!("tcp://127.0.0.1:{}", free_port());
+    for (endpoint, pubsub, part) in [
+        (taken.as_str(), free.as_str(), "[circus] endpoint): the address is in use"),
+        (&free, &taken, "[circus] pubsub_endpoint): the address is in use"),
+        ("nonsense", &free, "[circus] endpoint): not an endpoint"),
+    ] {
+        let env = TestEnv::new();
+        let circus = format!("endpoint = {endpoint}\npubsub_endpoint = {pubsub}");
+        let ini = format!("[circus]\n{circus}\nmulticast_endpoint =\n{ONE}");
+        fs::write(env.path("circus.ini"), ini).expect("writable");
+        let said = refused(&env, &[], 1);
+        assert!(sentence(&said).contains(part), "{circus}: {said}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_status_2() {
+    let env = TestEnv::new();
+    env.write_ini(ONE);
+    for arguments in [&["--log-level", "Debug"][..], &["--bogus"], &["--log", "x"], &["more.ini"]] {
+        let said = refused(&env, arguments, 2);
+        assert!(said.starts_with("error: "), "{said}");
+    }
+}
