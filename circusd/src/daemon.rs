@@ -4,6 +4,7 @@
 use crate::arbiter;
 use crate::arbiter::build::{self, BuildError, Stack};
 use crate::arbiter::handle::ArbiterHandle;
+use crate::arbiter::recovery::dispensable;
 use crate::arbiter::task::Started;
 use crate::config::model::Config;
 use crate::controller::discovery;
@@ -18,6 +19,7 @@ use crate::metrics;
 use crate::metrics::gather::Gatherer;
 use crate::notify::Notifier;
 use crate::papa::client::{KernelClient, PapaError};
+use crate::papa::journal::Journal;
 use crate::pidfile::{Pidfile, PidfileError};
 use crate::process::sampler::Sampler;
 use crate::signals::{self, Signals};
@@ -111,6 +113,7 @@ async fn live(
         return Ok(());
     };
     let sockets = stack.roster.sockets.clone();
+    let journal = stack.builder.journal.clone();
     info!("sockets started");
 
     let Started { handle: arbiter, ending, ended } =
@@ -147,8 +150,9 @@ async fn live(
     let kernel = ended.await;
     let lost = kernel.is_err();
     sockets.now().unlink();
+    journal.settled().await;
     if let Ok(Some(kernel)) = kernel {
-        release(&kernel).await;
+        release(&kernel, &journal, &endpoint).await;
     }
     // First the replies, then the wire, which sends what is queued.
     stop.cancel();
@@ -216,19 +220,32 @@ async fn attend(notifier: Notifier, arbiter: ArbiterHandle, ending: Cancellation
     }
 }
 
-/// When none of our processes is left in the kernel, its sockets go and it may end.
-async fn release(kernel: &KernelClient) {
-    if let Err(error) = try_release(kernel).await {
+/// When none of our processes is left in the kernel, its sockets go and it may end, unless it keeps what
+/// operators changed.
+async fn release(kernel: &KernelClient, journal: &Journal, owner: &str) {
+    if let Err(error) = try_release(kernel, journal, owner).await {
         warn!("papa was not asked to end: {error}");
     }
 }
 
-async fn try_release(kernel: &KernelClient) -> Result<(), PapaError> {
+async fn try_release(
+    kernel: &KernelClient,
+    journal: &Journal,
+    owner: &str,
+) -> Result<(), PapaError> {
     if !kernel.list_processes("circus.*").await?.is_empty() {
         return Ok(());
     }
     info!("removing all papa sockets");
     kernel.remove_sockets("circus.*").await?;
+    let Some(dispensable) = dispensable(&journal.notes(), owner) else {
+        info!("papa goes on: it keeps what was changed with circusctl");
+        return Ok(());
+    };
+    for key in dispensable {
+        drop(journal.note(&key, None));
+    }
+    journal.settled().await;
     info!("closing papa");
     kernel.exit_if_idle().await
 }

@@ -3,27 +3,29 @@
 //! A watcher that cannot be built is left out with a warning, so that one bad log directory does not keep
 //! the rest of a stack down.
 
-use super::builder::WatcherBuilder;
+use super::builder::{Beginning, WatcherBuilder};
 use super::builtin;
 use super::handle::Roster;
 use super::order;
-use super::recovery::{self, Plan};
+use super::recovery::{self, Leftover, Plan, Planned};
 use crate::config::model::Config;
 use crate::event_bus::EventBus;
 use crate::hook::runner::Surroundings;
 use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
+use crate::papa::journal::Journal;
 use crate::papa::start::{StartError, reach};
 use crate::process::settlement;
 use crate::python::request::Requests;
 use crate::socket::{SocketError, SocketTable, Sockets};
 use crate::watcher::handle::WatcherHandle;
+use crate::watcher::intent::Origin;
 use protocol::papa::ProcessRow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::warn;
+use tracing::{info, warn};
 
 /// The stack cannot be built at all.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +52,11 @@ pub struct Stack {
     pub builder: WatcherBuilder,
     /// Puts other sockets in the place of those there are.
     pub sockets: watch::Sender<Arc<SocketTable>>,
+    /// What has no place any more and is to be ended.
+    pub leftovers: Vec<Leftover>,
 }
 
-/// Opens the sockets and makes the watchers, adopting what the kernel hosts.
+/// Opens the sockets and makes the watchers, which take over what the kernel hosts.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -65,13 +69,13 @@ pub async fn build(
     let mut config = config;
     let kernel = kernel_for(&config).await?;
     let table = SocketTable::open(&config.sockets, kernel.as_ref()).await?;
-    let hosted = settled(kernel.as_ref()).await;
-    let mut adopted = adoption(&config, hosted.inspect_err(|_| table.unlink())?);
-    for row in &adopted.strangers {
-        warn!(
-            "process `{}` (pid {}) in papa belongs to no watcher and is left alone",
-            row.name, row.pid
-        );
+    let journal = Journal::default();
+    let plan = recover(&config, kernel.as_ref(), &journal).await;
+    let plan = plan.inspect_err(|_| table.unlink())?;
+    report(&plan);
+    for key in &plan.obsolete {
+        // Nobody waits for it; a note that stays means nothing.
+        drop(journal.note(key, None));
     }
     let (sender, sockets) = Sockets::of(table);
     let check_delay = check_delay(&config);
@@ -86,6 +90,7 @@ pub async fn build(
         folder: folder(&config.path),
         requests,
     });
+    let owner = Arc::from(circus.endpoint.as_str());
     let builder = WatcherBuilder {
         environment,
         sockets: sockets.clone(),
@@ -93,27 +98,31 @@ pub async fn build(
         bus,
         check_delay,
         surroundings,
+        journal,
+        owner,
     };
     let mut watchers: Vec<WatcherHandle> = Vec::new();
     let mut made = Vec::new();
-    for (index, watcher) in config.watchers.into_iter().enumerate() {
-        let rows = adopted.adopted.remove(&index).unwrap_or_default();
-        match builder.build(watcher.clone(), rows) {
-            Ok(handle) => {
-                watchers.push(handle);
-                made.push(watcher);
+    for planned in plan.watchers {
+        let (name, file) = (planned.config.name.clone(), planned.file.clone());
+        let Planned { config, file: base, origin, runs, rows, stale, .. } = planned;
+        match builder.build(config, Beginning { origin, file: base, runs, rows, stale }) {
+            Ok(watcher) => {
+                watchers.push(watcher);
+                made.extend((origin == Origin::File).then_some(file));
             }
-            Err(error) => warn!("Failed to create watcher {}: {error}", watcher.name),
+            Err(error) => warn!("Failed to create watcher {name}: {error}"),
         }
     }
-    // What could not be made is tried again by the next reload.
+    // What could not be made is tried again by the next reload, and what was removed is there again.
     config.watchers = made;
     for own in builtin::watchers(&config.circus) {
         if watchers.iter().any(|watcher| watcher.identity().key == own.name) {
             warn!("[watcher:{0}] takes the place of the built-in {0}", own.name);
             continue;
         }
-        match builder.build(own, Vec::new()) {
+        let beginning = Beginning::from_file(&own);
+        match builder.without_notes().build(own, beginning) {
             Ok(watcher) => watchers.push(watcher),
             Err(error) => warn!("Failed to create the built-in watcher: {error}"),
         }
@@ -121,7 +130,55 @@ pub async fn build(
     order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
     let kernel = builder.kernel.clone();
     let roster = Roster { watchers, sockets, kernel, config: Arc::new(config) };
-    Ok(Stack { roster, builder, sockets: sender })
+    Ok(Stack { roster, builder, sockets: sender, leftovers: plan.leftovers })
+}
+
+async fn recover(
+    config: &Config,
+    kernel: Option<&KernelClient>,
+    journal: &Journal,
+) -> Result<Plan, BuildError> {
+    let hosted = settled(kernel).await?;
+    let notes = match kernel {
+        Some(kernel) => journal.attach(kernel.clone()).await.map_err(BuildError::Kernel)?,
+        None => Vec::new(),
+    };
+    Ok(recovery::plan(&config.watchers, hosted, &notes, &config.circus.endpoint))
+}
+
+/// Tells the operator what was found.
+fn report(plan: &Plan) {
+    for remark in &plan.remarks {
+        info!("{remark}");
+    }
+    for row in &plan.strangers {
+        warn!(
+            "process `{}` (pid {}) in papa belongs to no watcher and is left alone",
+            row.name, row.pid
+        );
+    }
+    for watcher in plan.watchers.iter().filter(|watcher| !watcher.stale.is_empty()) {
+        let stale = watcher.rows.iter().filter(|(wid, _)| watcher.stale.contains(wid));
+        let pids: Vec<String> = stale.map(|(_, row)| row.pid.to_string()).collect();
+        let name = &watcher.config.name;
+        warn!(
+            "cmd, env or other settings of {name} have changed since these processes were started: {}; \
+             `circusctl reload {name}` replaces them",
+            pids.join(", ")
+        );
+    }
+    for leftover in &plan.leftovers {
+        let pids: Vec<String> = leftover.rows.iter().map(|(_, row)| row.pid.to_string()).collect();
+        let name = &leftover.config.name;
+        let pids = pids.join(", ");
+        match (leftover.origin, leftover.moved) {
+            (Origin::Removed { nostop: true, .. }, _) => {
+                info!("watcher {name} was removed and its processes go on: {pids}");
+            }
+            (_, true) => info!("watcher {name} left papa; stopping its processes there: {pids}"),
+            _ => info!("watcher {name} is gone; stopping its processes in papa: {pids}"),
+        }
+    }
 }
 
 /// The ceiling of the respawn delay.
@@ -169,17 +226,6 @@ async fn settled(kernel: Option<&KernelClient>) -> Result<Vec<ProcessRow>, Build
         settlement::settle(kernel, &mut rows).await.map_err(BuildError::Kernel)?;
     }
     Ok(rows)
-}
-
-fn adoption(config: &Config, hosted: Vec<ProcessRow>) -> Plan {
-    let watchers: Vec<(usize, &str)> = config
-        .watchers
-        .iter()
-        .enumerate()
-        .filter(|(_, watcher)| watcher.use_papa)
-        .map(|(index, watcher)| (index, watcher.name.as_str()))
-        .collect();
-    recovery::plan(&watchers, hosted)
 }
 
 /// The directory of the configuration, where modules of hooks may be.

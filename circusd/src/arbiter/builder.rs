@@ -4,17 +4,21 @@ use crate::config::model::WatcherConfig;
 use crate::event_bus::EventBus;
 use crate::hook::runner::{HookRunner, Surroundings};
 use crate::papa::client::KernelClient;
+use crate::papa::journal::Journal;
 use crate::process::direct::Outputs;
 use crate::process::hosted::Hosted;
 use crate::socket::Sockets;
 use crate::stream::sink::{self, StreamError};
 use crate::stream::writer::Writer;
 use crate::watcher::handle::WatcherHandle;
+use crate::watcher::intent::{Note, Origin, Runs};
+use crate::watcher::keeping::Keeping;
 use crate::watcher::launch::{Launched, Launcher};
 use crate::watcher::task::{self, Parts};
 use crate::watcher::wid::Wid;
 use indexmap::IndexMap;
 use protocol::papa::ProcessRow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +37,37 @@ pub struct WatcherBuilder {
     pub check_delay: Duration,
     /// What hooks are told of the daemon.
     pub surroundings: Arc<Surroundings>,
+    /// What outlives circusd.
+    pub journal: Journal,
+    /// Our endpoint, which tells our notes in the kernel from those of others.
+    pub owner: Arc<str>,
+}
+
+/// How a watcher begins.
+pub struct Beginning {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What the file says, or what `add` begins with.
+    pub file: WatcherConfig,
+    /// It is to run.
+    pub runs: Runs,
+    /// Processes that the kernel hosts from before.
+    pub rows: Vec<(Wid, ProcessRow)>,
+    /// Slots whose process was started with other settings.
+    pub stale: BTreeSet<Wid>,
+}
+
+impl Beginning {
+    /// A watcher as the file has it, with nothing from before.
+    pub fn from_file(config: &WatcherConfig) -> Self {
+        Self {
+            origin: Origin::File,
+            file: config.clone(),
+            runs: config.autostart.into(),
+            rows: Vec::new(),
+            stale: BTreeSet::new(),
+        }
+    }
 }
 
 /// A watcher cannot be made.
@@ -49,14 +84,37 @@ pub enum WatcherError {
 }
 
 impl WatcherBuilder {
-    /// Makes a watcher that is stopped, but for the processes it adopts.
+    /// How a watcher begins that is added while circusd runs.
+    pub fn added(&self, config: &WatcherConfig) -> Beginning {
+        let key = config.name.to_lowercase();
+        let note = self.journal.note_of(&key).and_then(|note| Note::decode(&note).ok());
+        // The file may have a section of its name, which was removed before.
+        let section = note.and_then(|note| match note.origin {
+            Origin::Removed { section, .. } | Origin::Added(section) => section,
+            Origin::File => None,
+        });
+        Beginning {
+            origin: Origin::Added(section),
+            file: WatcherConfig::new(config.name.clone(), ""),
+            runs: Runs::No,
+            rows: Vec::new(),
+            stale: BTreeSet::new(),
+        }
+    }
+
+    /// The same for a watcher that is not to be remembered.
+    pub fn without_notes(&self) -> Self {
+        Self { journal: Journal::default(), ..self.clone() }
+    }
+
+    /// Makes a watcher that is stopped, but for the processes it takes over.
     ///
     /// # Errors
     /// [`WatcherError`].
     pub fn build(
         &self,
         config: WatcherConfig,
-        adopted: Vec<(Wid, ProcessRow)>,
+        beginning: Beginning,
     ) -> Result<WatcherHandle, WatcherError> {
         let hooks = HookRunner::new(Arc::clone(&self.surroundings), &config);
         let outputs = Outputs {
@@ -72,7 +130,7 @@ impl WatcherBuilder {
         let adopted = kernel.as_ref().map_or_else(Vec::new, |kernel| {
             let hosted =
                 |(wid, row)| Launched::Hosted { wid, process: Hosted::from_row(kernel, row) };
-            adopted.into_iter().map(hosted).collect()
+            beginning.rows.into_iter().map(hosted).collect()
         });
         let launcher = Launcher {
             environment: Arc::clone(&self.environment),
@@ -87,6 +145,14 @@ impl WatcherBuilder {
             bus: self.bus.clone(),
             hooks,
             adopted,
+            keeping: Keeping {
+                journal: self.journal.clone(),
+                owner: Arc::clone(&self.owner),
+                origin: beginning.origin,
+                file: Arc::new(beginning.file),
+                runs: beginning.runs,
+                stale: beginning.stale,
+            },
         }))
     }
 }

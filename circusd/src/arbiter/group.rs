@@ -43,6 +43,26 @@ pub async fn carry_out(
     }
 }
 
+/// Notes which watchers are to run when the operation has ended, so that a circusd that begins in the middle
+/// of it knows.
+pub(super) async fn intend(watchers: &[WatcherHandle], operation: GroupOperation) {
+    let mut noting = JoinSet::new();
+    for watcher in watchers {
+        let runs = match operation {
+            GroupOperation::Start if watcher.identity().autostart => true,
+            GroupOperation::Restart => watcher.identity().autostart,
+            GroupOperation::Stop => false,
+            GroupOperation::Start | GroupOperation::Reload { .. } => continue,
+        };
+        let watcher = watcher.clone();
+        noting.spawn(async move {
+            // A watcher that is gone has nothing to run.
+            let _ = watcher.intend(runs).await;
+        });
+    }
+    while noting.join_next().await.is_some() {}
+}
+
 /// Starts watchers one after the other in the order given, with a pause after each. A watcher that has been
 /// started is free for other operations. Ends early when cancelled, which is when the daemon shuts down.
 pub async fn start(

@@ -6,6 +6,7 @@ pub mod builtin;
 pub mod gate;
 pub mod group;
 pub mod handle;
+pub mod inherit;
 pub mod order;
 pub mod recovery;
 pub mod reload;

@@ -5,9 +5,9 @@
 //! arbiter, with the permit for all watchers, and hands over what is in force when it is complete.
 
 use super::build::{self, BuildError};
-use super::builder::{WatcherBuilder, WatcherError};
+use super::builder::{Beginning, WatcherBuilder, WatcherError};
 use super::gate::{Busy, OperationName, Permit};
-use super::handle::{Message, Roster};
+use super::handle::{GroupOperation, Message, Roster};
 use super::{builtin, group, order, recovery};
 use crate::cause::chain;
 use crate::config::diff::{self, Effect, ReloadPlan, WatcherChange, WatcherStep};
@@ -22,6 +22,8 @@ use crate::watcher::wid::Wid;
 use circusctl::logging::Ready;
 use nix::sys::stat::{Mode, umask};
 use protocol::papa::ProcessRow;
+use std::collections::BTreeSet;
+use std::slice;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{self, JoinSet};
@@ -154,6 +156,10 @@ impl Reload {
         let (plan, config) = self.plan().await?;
         if self.builder.kernel.is_none() {
             self.builder.kernel = build::kernel_for(&config).await?;
+            if let Some(kernel) = &self.builder.kernel {
+                let attached = self.builder.journal.attach(kernel.clone()).await;
+                attached.map_err(BuildError::Kernel)?;
+            }
         }
         self.builder.check_delay = build::check_delay(&config);
         let log = self.prepare_log(&plan, &config).await?;
@@ -203,7 +209,8 @@ impl Reload {
             };
             // The processes of a predecessor end with it.
             let rows = if adopts { self.left_by_another(watcher).await? } else { Vec::new() };
-            let made = self.builder.build(watcher.clone(), rows);
+            let beginning = Beginning { rows, ..Beginning::from_file(watcher) };
+            let made = self.builder.build(watcher.clone(), beginning);
             let name = || watcher.name.clone();
             built.push(made.map_err(|source| ReloadError::Watcher { name: name(), source })?);
         }
@@ -220,8 +227,8 @@ impl Reload {
         }
         let pattern = format!("circus.{}.*", watcher.name.to_lowercase());
         let rows = build::hosted(self.builder.kernel.as_ref(), &pattern).await?;
-        let mut plan = recovery::plan(&[(0, &watcher.name)], rows);
-        Ok(plan.adopted.remove(&0).unwrap_or_default())
+        let plan = recovery::plan(slice::from_ref(watcher), rows, &[], &self.builder.owner);
+        Ok(plan.watchers.into_iter().flat_map(|planned| planned.rows).collect())
     }
 
     async fn carry_out(&self, prepared: Prepared, permit: Permit) -> Result<(), ReloadError> {
@@ -236,8 +243,11 @@ impl Reload {
             let to_start = which_run(&pausing).await?;
             (pausing, to_start)
         };
+        if self.restart {
+            group::intend(&pausing, GroupOperation::Restart).await;
+        }
         let stopping = group::stop(going.iter().chain(&pausing).cloned().collect(), None);
-        tokio::join!(stopping, self.resize(&plan));
+        tokio::join!(stopping, self.resize(&plan, &config));
         if self.cancelled.is_cancelled() {
             sockets.abandon().await;
             return Err(WatcherGone.into());
@@ -246,6 +256,8 @@ impl Reload {
         let (table, failed) = sockets.carry_out(&table).await;
         self.sockets.send_replace(Arc::new(table));
 
+        let successors: BTreeSet<String> =
+            built.iter().map(|watcher| watcher.identity().key.clone()).collect();
         let autostarted = built.iter().filter(|watcher| watcher.identity().autostart);
         to_start.extend(autostarted.cloned());
         order::by_priority(&mut to_start, |watcher| watcher.identity().priority);
@@ -256,6 +268,10 @@ impl Reload {
         for watcher in &going {
             // It is stopped, so this does not take long.
             let _ = watcher.retire(Retirement::Replaced, None).await?.await;
+            let key = &watcher.identity().key;
+            if !successors.contains(key) {
+                drop(self.builder.journal.note(key, None));
+            }
         }
         group::start(to_start, pause, self.cancelled.clone(), permit).await;
         if failed.is_empty() { Ok(()) } else { Err(ReloadError::Late(failed)) }
@@ -279,16 +295,18 @@ impl Reload {
         (staying, to_start)
     }
 
-    async fn resize(&self, plan: &ReloadPlan) {
+    async fn resize(&self, plan: &ReloadPlan, config: &Config) {
         let mut resizing = JoinSet::new();
         for step in &plan.watchers {
             let WatcherChange::Resize { to, .. } = step.change else { continue };
             let Some(watcher) = self.roster.find(&step.name).cloned() else { continue };
+            let Some(file) = config.watchers.iter().find(|file| file.name == step.name).cloned()
+            else {
+                continue;
+            };
             resizing.spawn(async move {
-                // Nobody else changes it meanwhile: the permit is ours. A watcher that is gone needs none.
-                let Ok(now) = watcher.inspect().await else { return };
-                let change = to.max(0) - i64::from(now.desired);
-                let _ = watcher.operate(Operation::Resize(change), None).await;
+                // A watcher that is gone needs no other size.
+                let _ = resize(&watcher, file, to).await;
             });
         }
         while resizing.join_next().await.is_some() {}
@@ -351,6 +369,13 @@ impl Reload {
         messages.send(message).await.map_err(|_| WatcherGone)?;
         Ok(taken.await.map_err(|_| WatcherGone)?)
     }
+}
+
+/// Gives a watcher the number that the file has now. Nobody else changes it meanwhile: the permit is ours.
+async fn resize(watcher: &WatcherHandle, file: WatcherConfig, to: i64) -> Result<(), WatcherGone> {
+    watcher.use_file(file).await?;
+    let change = to.max(0) - i64::from(watcher.inspect().await?.desired);
+    watcher.operate(Operation::Resize(change), None).await.map(drop)
 }
 
 /// Those that are not stopped, or wait for a connection.

@@ -10,12 +10,14 @@ use super::group;
 use super::handle::{
     AddError, ArbiterError, ArbiterHandle, GroupOperation, Message, QUEUE, Roster,
 };
+use super::inherit;
+use super::recovery::Leftover;
 use super::reload::{self, Begun, Reload, ReloadError};
 use crate::config::model::{Config, WatcherConfig};
 use crate::logging::DaemonLog;
 use crate::papa::client::KernelClient;
 use crate::socket::SocketTable;
-use crate::watcher::handle::{Ended, Operation, Retirement, WatcherGone, WatcherHandle};
+use crate::watcher::handle::{WatcherGone, WatcherHandle};
 use protocol::circus::event::EventKind;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -52,6 +54,7 @@ pub struct Started {
 
 /// Starts the arbiter, which starts the watchers.
 pub fn start(stack: Stack, log: DaemonLog) -> Started {
+    let leftovers = stack.leftovers;
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
     let task = Task {
@@ -67,19 +70,18 @@ pub fn start(stack: Stack, log: DaemonLog) -> Started {
         hung_up: Vec::new(),
     };
     let ending = task.cancelled.clone();
-    task::spawn(task.run(inbox, ended));
+    task::spawn(task.run(leftovers, inbox, ended));
     Started { handle: ArbiterHandle::new(messages), ending, ended: end }
 }
 
 impl Task {
     async fn run(
         mut self,
+        leftovers: Vec<Leftover>,
         mut inbox: mpsc::Receiver<Message>,
         ended: oneshot::Sender<Option<KernelClient>>,
     ) {
-        let all = self.roster.watchers.clone();
-        // The gate is new, so nothing can be in the way.
-        let _ = self.group(all, GroupOperation::Start, "arbiter_start_watchers");
+        self.begin(leftovers).await;
         let mut ending: Option<task::JoinHandle<()>> = None;
         loop {
             let over = async {
@@ -125,23 +127,57 @@ impl Task {
         let _ = ended.send(self.builder.kernel);
     }
 
+    /// Takes over what is there and starts the rest.
+    async fn begin(&self, leftovers: Vec<Leftover>) {
+        let watchers = &self.roster.watchers;
+        inherit::take_over(watchers).await;
+        let waiting = inherit::end(&self.builder, leftovers, watchers);
+        let fresh = watchers.iter().filter(|watcher| {
+            let identity = watcher.identity();
+            identity.runs && !identity.taken_over && !waiting.contains(&identity.key)
+        });
+        let pause = warmup_delay(&self.roster.config);
+        let fresh: Vec<WatcherHandle> = fresh.cloned().collect();
+        let keys = fresh.iter().map(|watcher| watcher.identity().key.clone()).collect();
+        let Ok(permit) = self.gate.enter(keys, "arbiter_start_watchers") else {
+            // The gate is new, so nothing can be in the way.
+            return;
+        };
+        task::spawn(group::start(fresh, pause, self.cancelled.clone(), permit));
+    }
+
     async fn receive(&mut self, message: Message) {
         match message {
             Message::Roster(reply) => {
                 let _ = reply.send(Arc::clone(&self.roster));
             }
             Message::One { watcher, operation, name, reply } => {
-                let _ = reply.send(self.one(&watcher, operation, name).await);
+                match self.gate.enter(vec![watcher.identity().key.clone()], name) {
+                    Err(busy) => drop(reply.send(Err(busy.into()))),
+                    // It is noted in the kernel first, which nobody else waits for.
+                    Ok(permit) => drop(task::spawn(async move {
+                        let begun = watcher.begin(operation, Some(permit)).await;
+                        let _ = reply.send(begun.map_err(ArbiterError::from));
+                    })),
+                }
             }
             Message::Permit { watcher, name, reply } => {
                 let _ = reply.send(self.gate.enter(vec![watcher.identity().key.clone()], name));
             }
             Message::Add { config, reply } => {
-                let _ = reply.send(self.add(*config));
+                let (added, journal) = (self.add(*config), self.builder.journal.clone());
+                task::spawn(async move {
+                    journal.settled().await;
+                    let _ = reply.send(added);
+                });
             }
-            Message::Remove { watcher, how, reply } => {
-                let _ = reply.send(self.remove(watcher, how).await);
-            }
+            Message::Remove { watcher, how, reply } => match self.remove(&watcher) {
+                Err(error) => drop(reply.send(Err(error))),
+                Ok(permit) => drop(task::spawn(async move {
+                    let ended = watcher.retire(how, Some(permit)).await;
+                    let _ = reply.send(ended.map_err(ArbiterError::from));
+                })),
+            },
             Message::PlanReload(reply) => {
                 let reload = self.reload(false);
                 task::spawn(async move {
@@ -156,7 +192,7 @@ impl Task {
                 let _ = reply.send(());
             }
             Message::Group { watchers, operation, name, reply } => {
-                let _ = reply.send(self.group(watchers, operation, name));
+                self.group(watchers, operation, name, reply);
             }
             Message::HangUp { done } => self.hang_up(done),
             Message::WayIsClear(permit) => self.reload_all(permit),
@@ -164,22 +200,13 @@ impl Task {
         }
     }
 
-    async fn one(
-        &self,
-        watcher: &WatcherHandle,
-        operation: Operation,
-        name: &'static str,
-    ) -> Result<Ended, ArbiterError> {
-        let permit = self.gate.enter(vec![watcher.identity().key.clone()], name)?;
-        Ok(watcher.begin(operation, Some(permit)).await?)
-    }
-
     fn add(&mut self, config: WatcherConfig) -> Result<WatcherHandle, AddError> {
         if self.roster.find(&config.name).is_some() {
             return Err(AddError::Exists(config.name));
         }
         let _permit = self.gate.enter(vec![config.name.to_lowercase()], "arbiter_add_watcher")?;
-        let watcher = self.builder.build(config, Vec::new())?;
+        let beginning = self.builder.added(&config);
+        let watcher = self.builder.build(config, beginning)?;
         self.builder.bus.publish(&watcher.identity().name, EventKind::Add);
         let mut watchers = self.roster.watchers.clone();
         watchers.push(watcher.clone());
@@ -188,11 +215,7 @@ impl Task {
         Ok(watcher)
     }
 
-    async fn remove(
-        &mut self,
-        watcher: WatcherHandle,
-        how: Retirement,
-    ) -> Result<oneshot::Receiver<()>, ArbiterError> {
+    fn remove(&mut self, watcher: &WatcherHandle) -> Result<Permit, ArbiterError> {
         let key = watcher.identity().key.clone();
         let permit = self.gate.enter(vec![key.clone()], "arbiter_rm_watcher")?;
         let mut watchers = self.roster.watchers.clone();
@@ -200,7 +223,7 @@ impl Task {
         let mut config = Config::clone(&self.roster.config);
         config.watchers.retain(|other| other.name.to_lowercase() != key);
         self.use_roster(watchers, Arc::new(config));
-        Ok(watcher.retire(how, Some(permit)).await?)
+        Ok(permit)
     }
 
     fn use_roster(&mut self, watchers: Vec<WatcherHandle>, config: Arc<Config>) {
@@ -233,22 +256,29 @@ impl Task {
         }
     }
 
+    /// Begins an operation on several watchers and answers when what it intends is noted.
     fn group(
         &self,
         mut watchers: Vec<WatcherHandle>,
         operation: GroupOperation,
         name: &'static str,
-    ) -> Result<oneshot::Receiver<()>, ArbiterError> {
+        reply: oneshot::Sender<Result<oneshot::Receiver<()>, ArbiterError>>,
+    ) {
         let keys = watchers.iter().map(|watcher| watcher.identity().key.clone()).collect();
-        let permit = self.gate.enter(keys, name)?;
+        let permit = match self.gate.enter(keys, name) {
+            Ok(permit) => permit,
+            Err(busy) => return drop(reply.send(Err(busy.into()))),
+        };
         super::order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
         let (done, ended) = oneshot::channel();
         let (pause, cancelled) = (warmup_delay(&self.roster.config), self.cancelled.clone());
         task::spawn(async move {
+            group::intend(&watchers, operation).await;
+            // The asker may have gone.
+            let _ = reply.send(Ok(ended));
             group::carry_out(watchers, operation, pause, cancelled, permit).await;
             let _ = done.send(());
         });
-        Ok(ended)
     }
 
     /// Reloads every watcher as soon as nothing is in the way. A SIGHUP that waits already does for the next.

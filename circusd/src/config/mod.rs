@@ -23,6 +23,7 @@ mod reader;
 mod socket;
 mod spawn;
 mod spawn_names;
+mod stored;
 mod stream;
 mod unserved;
 mod values;

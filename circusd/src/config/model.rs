@@ -6,6 +6,7 @@
 
 use indexmap::IndexMap;
 use protocol::signal::Signal;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -77,8 +78,9 @@ pub struct CircusConfig {
     pub papa_endpoint: Option<String>,
 }
 
-/// `[watcher:NAME]`.
-#[derive(Debug, Clone, PartialEq)]
+/// `[watcher:NAME]`. Its JSON form is part of the notes that circusd keeps in the kernel (`watcher::intent`): a
+/// field that is renamed is forgotten by an upgrade.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WatcherConfig {
     /// The watcher's name, as written.
     pub name: String,
@@ -89,6 +91,7 @@ pub struct WatcherConfig {
     /// Processes wanted; negative counts as 0.
     pub numprocesses: i64,
     /// Seconds to wait after each spawn.
+    #[serde(with = "super::stored::seconds")]
     pub warmup_delay: f64,
     /// Accepted, without effect (as in the original).
     pub executable: Option<String>,
@@ -107,12 +110,14 @@ pub struct WatcherConfig {
     /// Reload by SIGHUP.
     pub send_hup: bool,
     /// The signal that asks a process to end.
+    #[serde(with = "super::stored::signal")]
     pub stop_signal: Signal,
     /// Send the stop signal to the children too.
     pub stop_children: bool,
     /// Failed attempts to start before the watcher is stopped; negative means no limit.
     pub max_retry: i64,
     /// Seconds between the stop signal and SIGKILL.
+    #[serde(with = "super::stored::seconds")]
     pub graceful_timeout: f64,
     /// Limits by lower-case name (`nofile`); none means unlimited.
     pub rlimits: BTreeMap<String, Option<i64>>,
@@ -163,11 +168,12 @@ pub struct WatcherConfig {
     /// Options circus does not know, for plugins.
     pub free: IndexMap<String, String>,
     /// The keys that the file really gives (not defaults).
+    #[serde(skip)]
     pub written: BTreeSet<String>,
 }
 
 /// One `hooks.NAME` key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HookConfig {
     /// Dotted Python name or command.
     pub target: String,

@@ -27,6 +27,8 @@ pub async fn add(arbiter: &ArbiterHandle, roster: &Roster, wanted: AddWatcher) -
     }
     let mut config = WatcherConfig::new(wanted.name, &wanted.cmd);
     config.args = wanted.args.unwrap_or_default();
+    // `set` cannot change it, `add` can say it.
+    config.use_papa = wanted.options.get("use_papa").and_then(Value::as_bool) == Some(true);
     setting::apply(&mut config, &wanted.options).map_err(|error| cannot(&error))?;
     check_user(&config).await?;
     let watcher = arbiter.add(config).await.map_err(|error| match error {

@@ -114,7 +114,7 @@ fn duration(seconds: f64) -> Duration {
 /// The name of the operation in the words of the original's lock.
 pub(super) fn lock_name(operation: Operation) -> &'static str {
     match operation {
-        Operation::Start => "watcher_start",
+        Operation::Start | Operation::Resume => "watcher_start",
         Operation::Stop => "watcher_stop",
         Operation::Restart => "watcher_restart",
         Operation::Reload { .. } => "watcher_reload",

@@ -212,7 +212,9 @@ pub(super) fn refused(error: ArbiterError) -> Failure {
 
 fn info(operation: Operation, changes: &Changes) -> Value {
     match operation {
-        Operation::Start => json!({"started": changes.started, "kept": changes.kept}),
+        Operation::Start | Operation::Resume => {
+            json!({"started": changes.started, "kept": changes.kept})
+        }
         Operation::Stop | Operation::Resize(_) => Value::Null,
         Operation::Restart | Operation::Reload { .. } => json!({
             "stopped": changes.stopped,

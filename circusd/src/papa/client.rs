@@ -5,7 +5,7 @@ use super::endpoint::PapaEndpoint;
 use super::watch::Watch;
 use protocol::papa::{
     Command, Form, Noun, Pattern, ProcessRow, ProcessSpec, ReplyError, RowError, SocketRow,
-    SocketSpec, StreamError,
+    SocketSpec, StreamError, ValueRow,
 };
 use std::io;
 use tokio::sync::{mpsc, oneshot};
@@ -134,6 +134,23 @@ impl KernelClient {
     pub async fn list_sockets(&self, pattern: &str) -> Result<Vec<SocketRow>, PapaError> {
         let text = self.ask(Command::List(Noun::Sockets, patterns(pattern))).await?;
         rows(&text).map(|row| Ok(SocketRow::parse(self.form, row)?)).collect()
+    }
+
+    /// The values whose name matches.
+    ///
+    /// # Errors
+    /// [`PapaError`].
+    pub async fn list_values(&self, pattern: &str) -> Result<Vec<ValueRow>, PapaError> {
+        let text = self.ask(Command::List(Noun::Values, patterns(pattern))).await?;
+        rows(&text).map(|row| Ok(ValueRow::parse(self.form, row)?)).collect()
+    }
+
+    /// Stores a value, or removes it.
+    ///
+    /// # Errors
+    /// [`PapaError`].
+    pub async fn set_value(&self, name: &str, value: Option<Vec<u8>>) -> Result<(), PapaError> {
+        self.ask(Command::Set(name.to_owned(), value)).await.map(drop)
     }
 
     /// Makes a process, or returns the one that was made with the same name and settings.

@@ -3,5 +3,6 @@
 pub mod client;
 pub mod connection;
 pub mod endpoint;
+pub mod journal;
 pub mod start;
 pub mod watch;

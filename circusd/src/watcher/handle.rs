@@ -7,6 +7,8 @@ use super::tally::Counted;
 use super::vocabulary::{Changes, Status};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
+use crate::config::model::WatcherConfig;
+use crate::papa::journal::Noted;
 use crate::stream::recent::RecentOutput;
 use protocol::signal::Signal;
 use serde_json::{Map, Value};
@@ -118,6 +120,8 @@ pub struct Explanation {
 pub enum Operation {
     /// Start, or spawn what is missing.
     Start,
+    /// Go on with processes from before. What is missing is spawned if the watcher respawns.
+    Resume,
     /// Stop every process.
     Stop,
     /// Stop, then start.
@@ -151,7 +155,7 @@ pub(super) enum Message {
     Set {
         options: Map<String, Value>,
         permit: Permit,
-        reply: oneshot::Sender<Result<Ended, SettingError>>,
+        begun: oneshot::Sender<Result<Ended, SettingError>>,
     },
     Kill {
         order: KillOrder,
@@ -160,12 +164,12 @@ pub(super) enum Message {
     Retire {
         how: Retirement,
         permit: Option<Permit>,
-        reply: oneshot::Sender<()>,
+        begun: oneshot::Sender<oneshot::Receiver<()>>,
     },
     Operate {
         operation: Operation,
         permit: Option<Permit>,
-        reply: oneshot::Sender<(Changes, u32)>,
+        begun: oneshot::Sender<Ended>,
     },
     Signal {
         signal: Signal,
@@ -178,11 +182,16 @@ pub(super) enum Message {
     },
     LoadHooks(oneshot::Sender<Result<(), String>>),
     Picture(oneshot::Sender<Value>),
+    Intend {
+        runs: bool,
+        noted: oneshot::Sender<Noted>,
+    },
     Inspect(oneshot::Sender<Snapshot>),
     Explain(oneshot::Sender<Explanation>),
     Output(oneshot::Sender<(RecentOutput, Vec<&'static str>)>),
     Options(oneshot::Sender<Map<String, Value>>),
     CheckDelay(Duration),
+    File(Box<WatcherConfig>),
     Detach(oneshot::Sender<()>),
     Hurry,
 }
@@ -198,6 +207,10 @@ pub struct Identity {
     pub priority: i64,
     /// Start with circusd.
     pub autostart: bool,
+    /// It was to run when this circusd began: because of `autostart`, or as operators left it.
+    pub runs: bool,
+    /// It had processes from before.
+    pub taken_over: bool,
     /// At most one process.
     pub singleton: bool,
     /// Its processes live in the kernel.
@@ -221,8 +234,8 @@ impl WatcherHandle {
         &self.identity
     }
 
-    /// Begins an operation. The receiver gets the changes and the number of processes wanted when it has
-    /// ended; the permit is given back then.
+    /// Begins an operation. Returns when it is noted for the circusd after this one. The receiver gets the
+    /// changes and the number of processes wanted when it has ended; the permit is given back then.
     ///
     /// # Errors
     /// [`WatcherGone`].
@@ -231,9 +244,21 @@ impl WatcherHandle {
         operation: Operation,
         permit: Option<Permit>,
     ) -> Result<Ended, WatcherGone> {
-        let (reply, done) = oneshot::channel();
-        self.send(Message::Operate { operation, permit, reply }).await?;
-        Ok(done)
+        let (begun, ended) = oneshot::channel();
+        self.send(Message::Operate { operation, permit, begun }).await?;
+        ended.await.map_err(|_| WatcherGone)
+    }
+
+    /// Notes that the watcher is to run or not, which an operation on several brings about later. Returns
+    /// when it is noted.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn intend(&self, runs: bool) -> Result<(), WatcherGone> {
+        let (noted, written) = oneshot::channel();
+        self.send(Message::Intend { runs, noted }).await?;
+        written.await.map_err(|_| WatcherGone)?.wait().await;
+        Ok(())
     }
 
     /// Carries out an operation and waits for its end.
@@ -258,8 +283,8 @@ impl WatcherHandle {
         options: Map<String, Value>,
         permit: Permit,
     ) -> Result<Ended, SetError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Set { options, permit, reply }).await?;
+        let (begun, answer) = oneshot::channel();
+        self.send(Message::Set { options, permit, begun }).await?;
         Ok(answer.await.map_err(|_| WatcherGone)??)
     }
 
@@ -274,8 +299,8 @@ impl WatcherHandle {
         Ok(done)
     }
 
-    /// Ends the watcher after it was taken out of the registry. The receiver is told when its processes
-    /// have ended, or at once when they are to go on.
+    /// Ends the watcher after it was taken out of the registry. Returns when that is noted; the receiver is
+    /// told when its processes have ended, or at once when they are to go on.
     ///
     /// # Errors
     /// [`WatcherGone`].
@@ -284,9 +309,17 @@ impl WatcherHandle {
         how: Retirement,
         permit: Option<Permit>,
     ) -> Result<oneshot::Receiver<()>, WatcherGone> {
-        let (reply, done) = oneshot::channel();
-        self.send(Message::Retire { how, permit, reply }).await?;
-        Ok(done)
+        let (begun, ended) = oneshot::channel();
+        self.send(Message::Retire { how, permit, begun }).await?;
+        ended.await.map_err(|_| WatcherGone)
+    }
+
+    /// The file says this about it now; what differs from it was changed by an operator.
+    ///
+    /// # Errors
+    /// [`WatcherGone`].
+    pub async fn use_file(&self, file: WatcherConfig) -> Result<(), WatcherGone> {
+        self.send(Message::File(Box::new(file))).await
     }
 
     /// Changes the ceiling of the respawn delay.

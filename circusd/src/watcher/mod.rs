@@ -3,6 +3,8 @@
 pub mod demand;
 pub mod handle;
 pub mod history;
+pub mod intent;
+pub mod keeping;
 pub mod launch;
 pub mod options;
 pub mod pacing;

@@ -208,6 +208,16 @@ impl State {
                     self.run();
                 }
             }
+            Input::Resume(token) => {
+                self.begin(token, Goal::Run);
+                // What does not respawn goes on with what is left.
+                if self.rules.respawn || !self.workers.is_empty() {
+                    self.run();
+                }
+                if !self.rules.respawn {
+                    self.owed = 0;
+                }
+            }
             Input::Demand => {
                 if self.is_open_to_demand(now) {
                     self.run();

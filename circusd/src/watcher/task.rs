@@ -4,20 +4,23 @@
 //! takes time runs beside it and comes back as an input.
 
 use super::demand::Demand;
-use super::handle::{Identity, Message, Operation, ProcessView, QUEUE, Snapshot, WatcherHandle};
+use super::handle::{Identity, Message, ProcessView, QUEUE, Snapshot, WatcherHandle};
 use super::history::History;
+use super::intent::{Origin, Runs};
+use super::keeping::Keeping;
 use super::launch::{LaunchError, Launched, Launcher};
 use super::options;
 use super::state::State;
 use super::tally::Tally;
-use super::vocabulary::{Action, Changes, Input, Renewal, Rules, Status, Token};
+use super::vocabulary::{Action, Changes, Input, Rules, Status, Token};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
 use crate::event_bus::{EventBus, epoch_seconds};
 use crate::hook::point::{HookPoint, HookPoints};
 use crate::hook::runner::HookRunner;
-use crate::process::direct::{DRAIN_LIMIT, Outputs};
+use crate::papa::journal::Noted;
+use crate::process::direct::Outputs;
 use crate::process::end::End;
 use crate::stream::recent::RecentOutput;
 use papa_kernel::child::PidFd;
@@ -35,6 +38,9 @@ mod change;
 mod deliver;
 mod explain;
 mod hooking;
+mod leaving;
+mod noting;
+mod operation;
 mod picture;
 
 use hooking::{Change, Hooking};
@@ -58,12 +64,16 @@ pub struct Parts {
     pub hooks: HookRunner,
     /// Processes that the kernel hosts from before.
     pub adopted: Vec<Launched>,
+    /// What it notes in the kernel.
+    pub keeping: Keeping,
 }
 
 struct Worker {
     pid: i32,
     started: f64,
     pidfd: Option<Arc<PidFd>>,
+    /// It had ended before this circusd began.
+    ended_before: bool,
 }
 
 /// Somebody who waits until these slots are empty.
@@ -100,6 +110,7 @@ struct Task {
     hooking: Hooking,
     /// An on-demand watcher reacts to connections. It does not after `stop`, until it is started again.
     armed: bool,
+    keeping: Keeping,
 }
 
 /// Starts the task of a watcher that is stopped, except for adopted processes.
@@ -109,7 +120,13 @@ pub fn start(parts: Parts) -> WatcherHandle {
         name: config.name.clone(),
         key: config.name.to_lowercase(),
         priority: config.priority,
-        autostart: config.autostart || !parts.adopted.is_empty(),
+        autostart: config.autostart,
+        runs: match parts.keeping.runs {
+            Runs::No => false,
+            Runs::Yes => true,
+            Runs::Begun => !parts.adopted.is_empty(),
+        },
+        taken_over: !parts.adopted.is_empty(),
         singleton: config.singleton,
         use_papa: config.use_papa,
     });
@@ -138,12 +155,18 @@ pub fn start(parts: Parts) -> WatcherHandle {
         demand: Demand::default(),
         hooking: Hooking::new(parts.hooks),
         armed: false,
+        keeping: parts.keeping,
     };
     for process in parts.adopted {
         task.adopt(process);
     }
     if !task.identity.autostart && task.state.rules().hooks.contains(HookPoint::Load) {
         task.load_hooks_early();
+    }
+    // One that has nothing yet is noted when it is started, so that a note about its predecessor holds until
+    // then.
+    if task.identity.taken_over || task.keeping.origin != Origin::File {
+        drop(task.note());
     }
     task::spawn(task.run(inbox));
     handle
@@ -185,8 +208,8 @@ impl Task {
                         self.detach(reply).await;
                         return;
                     }
-                    Some(Message::Retire { how, permit, reply }) => {
-                        self.retire(how, permit, reply).await;
+                    Some(Message::Retire { how, permit, begun }) => {
+                        self.retire(how, permit, begun).await;
                         return;
                     }
                     Some(message) => self.receive(message),
@@ -227,34 +250,9 @@ impl Task {
 
     fn receive(&mut self, message: Message) -> Option<Input> {
         match message {
-            Message::Operate { operation, permit, reply } => {
-                let token = self.expect(permit, reply);
-                Some(match operation {
-                    Operation::Start => {
-                        self.arm();
-                        Input::Start(token)
-                    }
-                    Operation::Stop => {
-                        self.disarm();
-                        self.hooking.hurry(self.state.rules().graceful_timeout);
-                        Input::Stop(token)
-                    }
-                    Operation::Reload { graceful: false, .. } => Input::Restart(token),
-                    Operation::Reload { .. } if self.reloads_by_signal() => {
-                        let kept = self.hang_up();
-                        self.answer(token, Changes { kept, ..Changes::default() });
-                        return None;
-                    }
-                    Operation::Reload { sequential: true, .. } => {
-                        Input::Reload(token, Renewal::OneByOne)
-                    }
-                    Operation::Reload { .. } => Input::Reload(token, Renewal::Overlap),
-                    Operation::Restart => Input::Restart(token),
-                    Operation::Resize(change) => {
-                        let desired = i64::from(self.state.desired()).saturating_add(change).max(0);
-                        Input::Resize(token, u32::try_from(desired).unwrap_or(u32::MAX))
-                    }
-                })
+            Message::Operate { operation, permit, begun } => {
+                self.operate(operation, permit, begun);
+                None
             }
             Message::Signal { signal, scope, reply } => {
                 self.signal(signal, scope, reply);
@@ -284,8 +282,8 @@ impl Task {
                 ));
                 None
             }
-            Message::Set { options, permit, reply } => {
-                self.change(Change { options, permit, reply });
+            Message::Set { options, permit, begun } => {
+                self.change(Change { options, permit, reply: begun });
                 None
             }
             Message::LoadHooks(reply) => {
@@ -303,6 +301,16 @@ impl Task {
             Message::CheckDelay(delay) => {
                 self.check_delay = delay;
                 Some(Input::Rules(rules(&self.config, delay)))
+            }
+            Message::File(file) => {
+                self.keeping.file = Arc::from(file);
+                None
+            }
+            Message::Intend { runs, noted } => {
+                self.keeping.runs = runs.into();
+                // The asker may have gone.
+                let _ = noted.send(self.note());
+                None
             }
             Message::Hurry => {
                 self.hooking.give_up();
@@ -363,19 +371,26 @@ impl Task {
         let age = Duration::try_from_secs_f64((epoch_seconds() - process.started()).max(0.0));
         let lifetime = lifetime(&self.config);
         let lifetime = lifetime.map(|all| all.saturating_sub(age.unwrap_or_default()));
-        self.follow(process);
+        self.follow(process, Noted::already());
         self.feed(Input::Adopted { wid, pid, running, lifetime });
     }
 
-    /// Follows a process to its end, beside this task.
-    fn follow(&mut self, process: Launched) {
+    /// Follows a process to its end, beside this task, once it is noted.
+    fn follow(&mut self, process: Launched, noted: Noted) {
         let wid = process.wid();
-        let worker =
-            Worker { pid: process.pid(), started: process.started(), pidfd: process.pidfd() };
+        let worker = Worker {
+            pid: process.pid(),
+            started: process.started(),
+            pidfd: process.pidfd(),
+            ended_before: !process.running(),
+        };
         self.workers.insert(wid, worker);
         let (mut outputs, detach) = (self.outputs.clone(), self.detach.clone());
         outputs.recorder = Some(self.recent.recorder(wid, process.pid()));
-        self.ends.spawn(async move { (wid, process.supervise(outputs, detach).await) });
+        self.ends.spawn(async move {
+            noted.wait().await;
+            (wid, process.supervise(outputs, detach).await)
+        });
     }
 
     fn launched(&mut self, wid: Wid, result: Result<Launched, LaunchError>) -> Input {
@@ -383,7 +398,9 @@ impl Task {
             Ok(process) => {
                 let pid = process.pid();
                 self.tally.spawned(wid);
-                self.follow(process);
+                let noted = self.note_spawn();
+                self.follow(process, noted);
+                self.is_fresh(wid);
                 Input::Spawned { wid, pid, lifetime: lifetime(&self.config) }
             }
             Err(error) => {
@@ -396,6 +413,17 @@ impl Task {
 
     fn ended(&mut self, wid: Wid, end: End) -> Option<Input> {
         self.remember(wid, end);
+        if let Some(worker) = self.workers.get(&wid) {
+            // Subscribers to events have hardly come back yet.
+            if let (true, End::Exited(exit_code)) = (worker.ended_before, end) {
+                let (name, code) = (&self.identity.name, exit_code.unwrap_or_default());
+                let pid = worker.pid;
+                info!("process {pid} of {name} ended while circusd was away, exit code {code}");
+            }
+        }
+        if matches!(end, End::Exited(_)) {
+            self.is_fresh(wid);
+        }
         // It stays in the table until its hooks know, but gets no signals any more.
         if let Some(worker) = self.workers.get_mut(&wid) {
             worker.pidfd = None;
@@ -453,33 +481,6 @@ impl Task {
             Some(time) => self.bus.publish_at(&self.identity.name, kind, time),
             None => self.bus.publish(&self.identity.name, kind),
         }
-    }
-
-    fn close_streams(&self) {
-        let outputs = self.outputs.clone();
-        task::spawn(async move {
-            for writer in [outputs.stdout, outputs.stderr].into_iter().flatten() {
-                writer.close().await;
-            }
-        });
-    }
-
-    /// Leaves hosted processes to the kernel: what has been delivered is written and acknowledged, the
-    /// rest stays there.
-    async fn detach(mut self, reply: oneshot::Sender<()>) {
-        let left = self.state.processes().len();
-        self.detach.cancel();
-        // A process that is being made right now is adopted by the next circusd.
-        while self.launches.join_next().await.is_some() {}
-        while self.ends.join_next().await.is_some() {}
-        for writer in [&self.outputs.stdout, &self.outputs.stderr].into_iter().flatten() {
-            // A stream that cannot be written says so itself; one that hangs is not waited for.
-            let _ = time::timeout(DRAIN_LIMIT, writer.write_through(Vec::new())).await;
-        }
-        if left > 0 {
-            info!("{} left running in papa", self.identity.name);
-        }
-        let _ = reply.send(());
     }
 }
 

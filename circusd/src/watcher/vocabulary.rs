@@ -88,6 +88,8 @@ pub enum Input {
     },
     /// Start, or spawn what is missing.
     Start(Token),
+    /// Go on with processes that were adopted.
+    Resume(Token),
     /// Stop every process.
     Stop(Token),
     /// Stop, then start.

@@ -13,6 +13,7 @@ mod harness;
 mod hooks;
 mod hosted;
 mod http;
+mod intent;
 mod interop;
 mod kernel;
 mod life_cycle;

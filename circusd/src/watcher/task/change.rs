@@ -1,6 +1,7 @@
 //! Changing a watcher while it lives: options, kills, and its end.
 
 use super::super::handle::{Ended, KillOrder, Retirement};
+use super::super::intent::Runs;
 use super::super::setting::{self, SettingError};
 use super::super::vocabulary::{Changes, Input, Renewal, Status, Token};
 use super::super::wid::Wid;
@@ -9,6 +10,7 @@ use super::{Dying, FOREVER, Task, rules, sleep_until};
 use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
 use crate::hook::runner::HookRunner;
+use crate::papa::journal::Noted;
 use crate::stream::sink::{self, Sink};
 use crate::stream::writer::Writer;
 use protocol::circus::event::EventKind;
@@ -46,6 +48,7 @@ impl Task {
             self.use_runner(runner, [replaced_stdout, replaced_stderr]);
         }
         let desired = u32::try_from(config.numprocesses).unwrap_or(u32::MAX);
+        self.redefine(&config);
         self.config = Arc::new(config);
         self.feed(Input::Rules(rules(&self.config, self.check_delay)));
         for _ in options {
@@ -130,16 +133,29 @@ impl Task {
         &mut self,
         how: Retirement,
         permit: Option<Permit>,
-        reply: oneshot::Sender<()>,
+        begun: oneshot::Sender<oneshot::Receiver<()>>,
     ) {
         self.disarm();
         if how != Retirement::Replaced {
             self.publish(EventKind::Remove);
         }
+        let (reply, ended) = oneshot::channel();
+        self.keeping.runs = Runs::No;
+        let noted = match how {
+            Retirement::Removed => self.keeping.note_removal(&self.config, false),
+            Retirement::Forgotten => self.keeping.note_removal(&self.config, true),
+            // The note belongs to whoever takes its place.
+            Retirement::Replaced => Noted::already(),
+        };
+        task::spawn(async move {
+            noted.wait().await;
+            // The asker may have gone.
+            let _ = begun.send(ended);
+        });
         if how == Retirement::Forgotten {
             drop(permit);
             let _ = reply.send(());
-            while self.ends.join_next().await.is_some() {}
+            self.collect().await;
             return;
         }
         self.hooking.hurry(self.state.rules().graceful_timeout);
@@ -165,7 +181,14 @@ impl Task {
                 self.feed(input);
             }
         }
+        self.keeping.removed(&self.config);
         let _ = reply.send(());
+    }
+
+    /// Collects the ends of processes that go on without a watcher.
+    async fn collect(&mut self) {
+        while self.ends.join_next().await.is_some() {}
+        self.keeping.removed(&self.config);
     }
 }
 

@@ -232,7 +232,7 @@ impl Task {
         if applied.is_err() || same {
             let answer = self.set(&change.options, change.permit);
             // The asker may have gone.
-            let _ = change.reply.send(answer);
+            self.answer_when_noted(change.reply, answer);
             return;
         }
         let runner = self.hooking.runner.with_hooks_of(&config);
@@ -250,7 +250,7 @@ impl Task {
             Err(error) => Err(SettingError::Hook(error)),
         };
         // The asker may have gone.
-        let _ = change.reply.send(answer);
+        self.answer_when_noted(change.reply, answer);
     }
 
     /// Lets the `extended_stats` hook work on the figures of each process.
