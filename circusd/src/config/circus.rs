@@ -18,6 +18,7 @@ const KNOWN: &[&str] = &[
     "pubsub_endpoint",
     "multicast_endpoint",
     "papa_endpoint",
+    "use_papa",
     "statsd",
     "stats_endpoint",
     "stats_interval",
@@ -68,6 +69,7 @@ pub(crate) fn read(ini: &Ini, names: &EnvNames, report: &mut Report) -> CircusCo
     config.httpd = keys.value(error, "httpd", names, config.httpd, values::boolean);
     config.httpd_port = keys.value(error, "httpd_port", names, config.httpd_port, values::integer);
     config.debug = keys.value(error, "debug", names, config.debug, values::boolean);
+    config.use_papa = keys.value(error, "use_papa", names, config.use_papa, values::boolean);
     config.debug_gc = keys.value(error, "debug_gc", names, config.debug_gc, values::boolean);
 
     let or = |text: Option<String>, default: String| text.unwrap_or(default);

@@ -31,6 +31,7 @@ impl Default for CircusConfig {
             python: None,
             allow_remote_python: true,
             fqdn_prefix: None,
+            use_papa: false,
             papa_endpoint: None,
         }
     }

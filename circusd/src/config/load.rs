@@ -4,8 +4,9 @@
 //! looked up by those who need them.
 
 use super::env::{EnvNames, EnvTable, Variables};
+use super::expand::references;
 use super::ini::Ini;
-use super::model::{Config, WatcherConfig};
+use super::model::{Config, SocketConfig, WatcherConfig};
 use super::near_miss;
 use super::problem::{ConfigErrors, Problem, Report, Severity, Warning};
 use super::{circus, include, plugin, socket, watcher};
@@ -47,13 +48,14 @@ fn read_sections(path: &Path, ini: &Ini, process: &Variables, report: &mut Repor
     let env = EnvTable::new(ini, process);
     let names = env.global_names();
     let circus = circus::read(ini, &names, report);
+    let use_papa = circus.use_papa;
     let mut watchers = Vec::new();
     let mut sockets = Vec::new();
     let mut plugins = Vec::new();
     let mut taken = Taken::default();
     for section in ini.names() {
         if section.starts_with(watcher::PREFIX) {
-            if let Some(config) = watcher::read(ini, section, &env, &names, report) {
+            if let Some(config) = watcher::read(ini, section, &env, &names, use_papa, report) {
                 taken.claim("watcher", &config.name, section, ini, report);
                 watchers.push((section, config));
             }
@@ -61,7 +63,7 @@ fn read_sections(path: &Path, ini: &Ini, process: &Variables, report: &mut Repor
             if let Some(name) = socket::name(section) {
                 taken.claim("socket", &name, section, ini, report);
             }
-            sockets.extend(socket::read(ini, section, &names, report));
+            sockets.extend(socket::read(ini, section, &names, use_papa, report));
         } else if section.starts_with(plugin::PREFIX) {
             taken.claim("watcher", section, section, ini, report);
             plugins.extend(plugin::read(ini, section, &names, report));
@@ -69,16 +71,7 @@ fn read_sections(path: &Path, ini: &Ini, process: &Variables, report: &mut Repor
             warn_of_unknown_section(ini, section, report);
         }
     }
-    watchers.retain(|(section, config)| {
-        let known = config
-            .stdin_socket
-            .as_ref()
-            .is_none_or(|wanted| sockets.iter().any(|socket| socket.name == *wanted));
-        if !known {
-            refuse_unknown_stdin_socket(ini, section, config, report);
-        }
-        known
-    });
+    watchers.retain(|(section, config)| fits_its_sockets(ini, section, config, &sockets, report));
     let mut watchers: Vec<_> = watchers.into_iter().map(|(_, config)| config).collect();
     watchers.sort_by(|a, b| a.name.cmp(&b.name));
     sockets.sort_by(|a, b| a.name.cmp(&b.name));
@@ -125,17 +118,46 @@ fn at_header(ini: &Ini, section: &str, message: String) -> Problem {
     }
 }
 
-fn refuse_unknown_stdin_socket(
+/// Whether the watcher can use the sockets that it names; if not, why is reported.
+fn fits_its_sockets(
     ini: &Ini,
     section: &str,
     config: &WatcherConfig,
+    sockets: &[SocketConfig],
     report: &mut Report,
-) {
-    let message = "there is no usable socket of that name".to_owned();
+) -> bool {
+    let find = |name: &str| sockets.iter().find(|socket| socket.name == name);
+    if config.stdin_socket.as_deref().is_some_and(|wanted| find(wanted).is_none()) {
+        let message = "there is no usable socket of that name".to_owned();
+        refuse_key(ini, section, "stdin_socket", message, report);
+        return false;
+    }
+    for (key, text) in [("cmd", &config.cmd), ("args", &config.args)] {
+        let mut other_side = None;
+        references(text, |name| {
+            let socket = name.strip_prefix("sockets.").and_then(find);
+            other_side = other_side.or(socket.filter(|s| s.use_papa != config.use_papa));
+            None
+        });
+        if let Some(socket) = other_side {
+            let (own, others) = (config.use_papa, socket.use_papa);
+            let message = format!(
+                "names [socket:{}], which has use_papa = {others} while the watcher has use_papa = {own}; \
+                 give both the same",
+                socket.name
+            );
+            refuse_key(ini, section, key, message, report);
+            return false;
+        }
+    }
+    true
+}
+
+fn refuse_key(ini: &Ini, section: &str, key: &str, message: String, report: &mut Report) {
     let mut problem = at_header(ini, section, message);
-    problem.key = Some("stdin_socket".to_owned());
-    problem.value.clone_from(&config.stdin_socket);
-    if let Some(entry) = ini.entries(section).and_then(|e| e.get("stdin_socket").cloned()) {
+    problem.key = Some(key.to_owned());
+    if let Some(entry) = ini.entries(section).and_then(|entries| entries.get(key).cloned()) {
+        problem.value = Some(entry.value);
         problem.line = Some(entry.place.line);
         problem.file = entry.place.file.to_path_buf();
     }
@@ -242,6 +264,33 @@ mod tests {
         assert!(refused.iter().any(|line| line.starts_with(
             "circus.ini:12: [watcher:three] stdin_socket = s: there is no usable socket"
         )));
+    }
+
+    #[test]
+    fn use_papa_in_the_circus_section_is_the_default_of_watchers_and_sockets() {
+        let text = "[circus]\nuse_papa = true\n[watcher:a]\ncmd = x\n\
+                    [watcher:b]\ncmd = x\nuse_papa = false\n[socket:s]\nport = 1\n\
+                    [socket:t]\nport = 2\nuse_papa = no\n[plugin:p]\nuse = a.B\n";
+        let config = load_text(text).expect("usable").config;
+        let watchers: Vec<_> = config.watchers.iter().map(|watcher| watcher.use_papa).collect();
+        let sockets: Vec<_> = config.sockets.iter().map(|socket| socket.use_papa).collect();
+        assert_eq!((watchers, sockets), (vec![true, false], vec![true, false]));
+        let plugin = plugin::watcher(&config.plugins[0], "run p", false).expect("checked");
+        assert!(!plugin.use_papa, "plugins are children of circusd");
+    }
+
+    #[test]
+    fn a_watcher_and_its_socket_must_live_on_the_same_side() {
+        let text = "[circus]\nuse_papa = true\n[socket:s]\nport = 1\n\
+                    [watcher:good]\ncmd = x $(circus.sockets.S)\n\
+                    [watcher:bad]\ncmd = x\nargs = --fd $(circus.sockets.s)\nuse_papa = false\n";
+        let loaded = load_text(text).expect("usable");
+        let names: Vec<_> = loaded.config.watchers.iter().map(|w| w.name.as_str()).collect();
+        assert_eq!(names, ["good"]);
+        let [line] = &lines(&loaded.refused)[..] else { panic!("one problem") };
+        let expected = "circus.ini:9: [watcher:bad] args = --fd $(circus.sockets.s): names [socket:s], \
+                        which has use_papa = true while the watcher has use_papa = false";
+        assert!(line.starts_with(expected), "{line}");
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct CircusConfig {
     pub allow_remote_python: bool,
     /// Prefix of the host name.
     pub fqdn_prefix: Option<String>,
+    /// Watchers and sockets that do not say otherwise live in the papa kernel.
+    pub use_papa: bool,
     /// Where the papa kernel listens; none means its default, `tcp://127.0.0.1:20202`.
     pub papa_endpoint: Option<String>,
 }

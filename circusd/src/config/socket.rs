@@ -37,11 +37,13 @@ pub(crate) fn name(section: &str) -> Option<String> {
     Some(name.to_lowercase())
 }
 
-/// Reads the section; none if it is empty or refused.
+/// Reads the section; none if it is empty or refused. `use_papa` is what holds when the section does not
+/// say.
 pub(crate) fn read(
     ini: &Ini,
     section: &str,
     names: &EnvNames,
+    use_papa: bool,
     report: &mut Report,
 ) -> Option<SocketConfig> {
     let name = name(section)?;
@@ -72,7 +74,7 @@ pub(crate) fn read(
         interface: keys.text("interface", names),
         so_reuseport: keys.value(error, "so_reuseport", names, false, values::boolean),
         blocking: keys.value(refused, "blocking", names, false, values::boolean),
-        use_papa: keys.value(refused, "use_papa", names, false, values::boolean),
+        use_papa: keys.value(refused, "use_papa", names, use_papa, values::boolean),
         raw,
     };
     warn(&mut keys);

@@ -61,12 +61,14 @@ const MISPLACED: &[(&str, &str)] =
 /// A free key that plugins read; circus checks its type.
 pub(crate) const CHECK_FLAPPING: &str = "check_flapping";
 
-/// Reads the section; none if it is empty, refused or not of this kind.
+/// Reads the section; none if it is empty, refused or not of this kind. `use_papa` is what holds when the
+/// section does not say.
 pub(crate) fn read(
     ini: &Ini,
     section: &str,
     env: &EnvTable,
     global: &EnvNames,
+    use_papa: bool,
     report: &mut Report,
 ) -> Option<WatcherConfig> {
     let section_name = section.strip_prefix(PREFIX)?;
@@ -80,7 +82,7 @@ pub(crate) fn read(
         keys.raw("copy_env", global).is_some_and(|text| values::boolean(&text) == Ok(true));
     let variables = env.of_watcher(&name, copy_env);
     let names = env.watcher_names(&variables);
-    let base = WatcherConfig { env: variables, ..WatcherConfig::new(name, "") };
+    let base = WatcherConfig { env: variables, use_papa, ..WatcherConfig::new(name, "") };
     let config = read_keys(&mut keys, base, global, &names);
     if strip(&config.cmd).is_empty() {
         let message = "a watcher needs a command";

@@ -112,9 +112,8 @@ impl Effect {
 /// When a changed key of `[circus]` takes effect.
 pub fn effect_of(key: &str) -> Effect {
     match key {
-        "check_delay" | "warmup_delay" | "umask" | "loglevel" | "logoutput" | "loggerconfig" => {
-            Effect::Live
-        }
+        "check_delay" | "warmup_delay" | "umask" | "loglevel" | "logoutput" | "loggerconfig"
+        | "use_papa" => Effect::Live,
         "debug_gc" => Effect::None,
         _ => Effect::NeedsRestart,
     }
@@ -131,6 +130,7 @@ pub fn in_force(old: &CircusConfig, new: &CircusConfig) -> CircusConfig {
         loglevel: new.loglevel.clone(),
         logoutput: new.logoutput.clone(),
         loggerconfig: new.loggerconfig.clone(),
+        use_papa: new.use_papa,
         ..old.clone()
     }
 }

@@ -220,6 +220,7 @@ const CIRCUS_SAMPLES: &[(&str, &str)] = &[
     ("allow_remote_python", "false"),
     ("fqdn_prefix", "f"),
     ("papa_endpoint", "tcp://127.0.0.1:1"),
+    ("use_papa", "true"),
 ];
 
 #[test]
