@@ -112,6 +112,33 @@ impl SocketTable {
         Ok(table)
     }
 
+    /// The same sockets after the kernel was replaced by one that has none: those of circusd's own as they are,
+    /// the others made anew, with the ports they had. `configs` describes them.
+    ///
+    /// # Errors
+    /// [`SocketError`] names the first socket that could not be opened.
+    pub async fn in_new_kernel(
+        &self,
+        configs: &[SocketConfig],
+        kernel: &KernelClient,
+    ) -> Result<Self, SocketError> {
+        let mut table = Self { direct: self.direct.clone(), hosted: BTreeMap::new() };
+        for (name, before) in &self.hosted {
+            let Some(config) = configs.iter().find(|config| config.name == *name) else { continue };
+            let port = before.port.unwrap_or(config.port);
+            let config = SocketConfig { port, ..config.clone() };
+            let row = open_hosted(&config, kernel).await;
+            let row = row.map_err(|source| SocketError::Papa { name: name.clone(), source })?;
+            table.hosted.insert(name.clone(), row);
+        }
+        Ok(table)
+    }
+
+    /// The names in the kernel of the sockets that it holds.
+    pub fn hosted_names(&self) -> BTreeSet<String> {
+        self.hosted.keys().map(|name| hosted_name(name)).collect()
+    }
+
     async fn open_all(
         &mut self,
         configs: &[SocketConfig],

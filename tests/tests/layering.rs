@@ -22,7 +22,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["errno", "exit", "help", "origin"],
             &["budget", "snapshot", "sys"],
             &["output"],
-            &["background", "child", "peer", "poller", "socket"],
+            &["background", "child", "peer", "poller", "socket", "successor"],
             &["access", "leftover", "rehearsal"],
             &["listener", "process_table", "socket_table", "value_table"],
             &["flow", "tables"],
@@ -38,7 +38,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "circusd",
         &[
-            &["cause", "config", "controller::outbox", "role", "watcher::wid"],
+            &["cause", "config", "controller::outbox", "role", "upgrade", "watcher::wid"],
             &["event_bus", "logging"],
             &["papa", "process::tree", "stream"],
             &["process::end", "process::sampler", "socket"],

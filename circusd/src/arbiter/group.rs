@@ -3,7 +3,7 @@
 
 use super::gate::Permit;
 use super::handle::GroupOperation;
-use crate::watcher::handle::{Operation, WatcherHandle};
+use crate::watcher::handle::{Operation, WatcherGone, WatcherHandle};
 use crate::watcher::vocabulary::Status;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -41,6 +41,20 @@ pub async fn carry_out(
             start(to_start, pause, cancelled, permit).await;
         }
     }
+}
+
+/// Those that are not stopped, or wait for a connection.
+pub(super) async fn which_run(
+    watchers: &[WatcherHandle],
+) -> Result<Vec<WatcherHandle>, WatcherGone> {
+    let mut running = Vec::new();
+    for watcher in watchers {
+        let now = watcher.inspect().await?;
+        if now.status != Status::Stopped || now.waits_for_demand {
+            running.push(watcher.clone());
+        }
+    }
+    Ok(running)
 }
 
 /// Notes which watchers are to run when the operation has ended, so that a circusd that begins in the middle

@@ -7,6 +7,7 @@ pub mod gate;
 pub mod group;
 pub mod handle;
 pub mod inherit;
+pub mod kernel_loss;
 pub mod order;
 pub mod recovery;
 pub mod reload;

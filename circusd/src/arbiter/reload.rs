@@ -17,7 +17,6 @@ use crate::logging::{DaemonLog, LogError};
 use crate::socket::replacement::{self, NotOpened, Replacement};
 use crate::socket::{SocketError, SocketTable};
 use crate::watcher::handle::{Operation, Retirement, WatcherGone, WatcherHandle};
-use crate::watcher::vocabulary::Status;
 use crate::watcher::wid::Wid;
 use circusctl::logging::Ready;
 use nix::sys::stat::{Mode, umask};
@@ -240,7 +239,7 @@ impl Reload {
             self.everything_but(&going)
         } else {
             let pausing = self.watchers_of(&plan, |change| change == WatcherChange::Restart);
-            let to_start = which_run(&pausing).await?;
+            let to_start = group::which_run(&pausing).await?;
             (pausing, to_start)
         };
         if self.restart {
@@ -376,18 +375,6 @@ async fn resize(watcher: &WatcherHandle, file: WatcherConfig, to: i64) -> Result
     watcher.use_file(file).await?;
     let change = to.max(0) - i64::from(watcher.inspect().await?.desired);
     watcher.operate(Operation::Resize(change), None).await.map(drop)
-}
-
-/// Those that are not stopped, or wait for a connection.
-async fn which_run(watchers: &[WatcherHandle]) -> Result<Vec<WatcherHandle>, ReloadError> {
-    let mut running = Vec::new();
-    for watcher in watchers {
-        let now = watcher.inspect().await?;
-        if now.status != Status::Stopped || now.waits_for_demand {
-            running.push(watcher.clone());
-        }
-    }
-    Ok(running)
 }
 
 /// What is done, for the log.

@@ -11,6 +11,7 @@ use super::handle::{
     AddError, ArbiterError, ArbiterHandle, GroupOperation, Message, QUEUE, Roster,
 };
 use super::inherit;
+use super::kernel_loss::Guard;
 use super::recovery::Leftover;
 use super::reload::{self, Begun, Reload, ReloadError};
 use crate::config::model::{Config, WatcherConfig};
@@ -82,6 +83,7 @@ impl Task {
         ended: oneshot::Sender<Option<KernelClient>>,
     ) {
         self.begin(leftovers).await;
+        self.guard_kernel();
         let mut ending: Option<task::JoinHandle<()>> = None;
         loop {
             let over = async {
@@ -125,6 +127,20 @@ impl Task {
             let _ = done.send(());
         }
         let _ = ended.send(self.builder.kernel);
+    }
+
+    /// Watches over the kernel, if there is one.
+    fn guard_kernel(&self) {
+        let Some(kernel) = self.builder.kernel.clone() else { return };
+        let guard = Guard {
+            kernel,
+            builder: self.builder.clone(),
+            sockets: Arc::clone(&self.sockets),
+            messages: self.messages.clone(),
+            gate: self.gate.clone(),
+            cancelled: self.cancelled.clone(),
+        };
+        guard.start();
     }
 
     /// Takes over what is there and starts the rest.
@@ -188,7 +204,11 @@ impl Task {
             Message::Reload { restart, reply } => self.begin_reload(restart, reply),
             Message::Replace { roster, builder, reply } => {
                 self.roster = Arc::new(roster);
+                let first_kernel = self.builder.kernel.is_none();
                 self.builder = builder;
+                if first_kernel {
+                    self.guard_kernel();
+                }
                 let _ = reply.send(());
             }
             Message::Group { watchers, operation, name, reply } => {

@@ -8,7 +8,7 @@ use protocol::papa::{
     SocketSpec, StreamError, ValueRow,
 };
 use std::io;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 
 /// Requests that may wait for the kernel.
@@ -98,6 +98,7 @@ pub struct KernelClient {
     endpoint: PapaEndpoint,
     form: Form,
     asks: mpsc::Sender<Ask>,
+    losses: watch::Receiver<u64>,
 }
 
 impl KernelClient {
@@ -109,8 +110,19 @@ impl KernelClient {
         let connection = Connection::open(&endpoint, None).await?;
         let form = connection.form();
         let (asks, inbox) = mpsc::channel(QUEUE);
-        task::spawn(run(endpoint.clone(), form, connection, inbox));
-        Ok(Self { endpoint, form, asks })
+        let (lost, losses) = watch::channel(0);
+        task::spawn(run(endpoint.clone(), form, connection, inbox, lost));
+        Ok(Self { endpoint, form, asks, losses })
+    }
+
+    /// Where the kernel listens.
+    pub fn endpoint(&self) -> &PapaEndpoint {
+        &self.endpoint
+    }
+
+    /// Changes whenever the connection has broken, which is seen at once. Most often the kernel is gone then.
+    pub fn losses(&self) -> watch::Receiver<u64> {
+        self.losses.clone()
     }
 
     /// How this kernel wants its requests; only one that knows the exact form has the extensions.
@@ -235,9 +247,23 @@ async fn run(
     form: Form,
     connection: Connection,
     mut inbox: mpsc::Receiver<Ask>,
+    lost: watch::Sender<u64>,
 ) {
     let mut connection = Some(connection);
-    while let Some(Ask { command, reply }) = inbox.recv().await {
+    loop {
+        let ask = match &mut connection {
+            Some(idle) => tokio::select! {
+                biased;
+                ask = inbox.recv() => ask,
+                () = idle.closed() => {
+                    connection = None;
+                    lost.send_modify(|losses| *losses += 1);
+                    continue;
+                }
+            },
+            None => inbox.recv().await,
+        };
+        let Some(Ask { command, reply }) = ask else { return };
         let ready = match connection.take() {
             Some(ready) => Ok(ready),
             None => Connection::open(&endpoint, Some(form)).await,
@@ -247,6 +273,8 @@ async fn run(
                 let result = ready.request(&command).await;
                 if matches!(result, Ok(_) | Err(PapaError::Refused(_))) {
                     connection = Some(ready);
+                } else {
+                    lost.send_modify(|losses| *losses += 1);
                 }
                 result
             }

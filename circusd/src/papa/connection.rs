@@ -154,6 +154,14 @@ impl Connection {
         Ok(self.stream.read_buf(buffer).await?)
     }
 
+    /// Returns when the kernel closes the connection, or sends what nobody asked for; it is of no use then. May
+    /// be given up and called again.
+    pub async fn closed(&mut self) {
+        let mut byte = [0];
+        // Cancel-safe: a read that is given up has read nothing.
+        let _ = self.stream.read(&mut byte).await;
+    }
+
     /// What was received after the last reply.
     pub fn take_rest(&mut self) -> Vec<u8> {
         self.decoder.take_rest()

@@ -96,6 +96,16 @@ impl Journal {
         Ok(notes)
     }
 
+    /// Another kernel has taken the place of the one that kept the notes: everything is written again.
+    pub fn repeat(&self) {
+        self.shared.with(|state| {
+            for (name, text) in &state.known {
+                state.pending.entry(name.clone()).or_insert_with(|| Some(text.clone()));
+            }
+        });
+        self.shared.wake.notify_one();
+    }
+
     /// Notes something about a watcher, named in lower case, or forgets it.
     pub fn note(&self, key: &str, text: Text) -> Noted {
         let shared = &self.shared;

@@ -68,6 +68,22 @@ impl AsRawFd for Watched {
     }
 }
 
+fn watch_end(pidfd: &Arc<PidFd>) -> io::Result<AsyncFd<Watched>> {
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe and asks for what `PidFd` guarantees: it owns its fd"
+    )]
+    AsyncFd::new(Watched(Arc::clone(pidfd)))
+}
+
+/// Waits for the end of a process, which may be anybody's child. Its status is left to the parent.
+///
+/// # Errors
+/// The system has no room for one more watched fd.
+pub async fn ended(pidfd: &Arc<PidFd>) -> io::Result<()> {
+    watch_end(pidfd)?.readable().await.map(drop)
+}
+
 /// Follows a child until it has ended and its output is dealt with.
 pub async fn supervise(child: Child, outputs: Outputs) -> Option<Exit> {
     let (ended, seen) = watch::channel(false);
@@ -82,12 +98,7 @@ pub async fn supervise(child: Child, outputs: Outputs) -> Option<Exit> {
             })
             .collect();
     let (pid, pidfd) = (child.pid, Arc::clone(&child.pidfd));
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe and asks for what `PidFd` guarantees: it owns its fd"
-    )]
-    let watched = AsyncFd::new(Watched(Arc::clone(&child.pidfd)));
-    let watched = match watched {
+    let watched = match watch_end(&pidfd) {
         Ok(watched) => watched,
         Err(error) => {
             warn!("process {pid} is killed because it cannot be watched: {error}");

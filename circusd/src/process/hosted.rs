@@ -4,7 +4,7 @@
 //! kernel whatever happens to circusd. `delivery` sees to it that it is written once.
 
 use super::delivery::{Delivery, DeliveryError};
-use super::direct::Outputs;
+use super::direct::{self, Outputs};
 use super::end::End;
 use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::watch::Watch;
@@ -107,14 +107,14 @@ pub async fn supervise(process: Hosted, outputs: Outputs, detach: CancellationTo
             Ok(end) => return end,
             // A stream was changed while it could not be written. The kernel has the output.
             Err(DeliveryError::GivenUp) => {}
-            Err(DeliveryError::Papa(PapaError::Refused(reason))) => {
+            Err(DeliveryError::Papa(
+                error @ (PapaError::Refused(_) | PapaError::NobodyListens(_)),
+            )) => {
                 // The kernel does not know the process any more, so nobody will tell its exit status.
-                warn!("process `{}` is gone from papa: {reason}", process.name);
-                return End::Exited(None);
-            }
-            Err(DeliveryError::Papa(PapaError::NobodyListens(_))) if has_ended(&process) => {
-                warn!("process `{}` has ended while papa was gone", process.name);
-                return End::Exited(None);
+                if !has_ended(&process) {
+                    warn!("process `{}` is gone from papa but runs: {error}", process.name);
+                }
+                return without_kernel(&process, &detach).await;
             }
             Err(DeliveryError::Papa(error)) if failing => {
                 tracing::debug!("cannot follow `{}`: {error}", process.name);
@@ -127,6 +127,22 @@ pub async fn supervise(process: Hosted, outputs: Outputs, detach: CancellationTo
         tokio::select! {
             () = detach.cancelled() => return End::Detached,
             () = time::sleep(RETRY) => {}
+        }
+    }
+}
+
+/// Waits for the end of a process whose kernel is gone. Its pidfd names no other process, whatever becomes
+/// of the number.
+async fn without_kernel(process: &Hosted, detach: &CancellationToken) -> End {
+    let Some(pidfd) = &process.pidfd else { return End::Exited(None) };
+    let ended = direct::ended(pidfd);
+    tokio::select! {
+        () = detach.cancelled() => End::Detached,
+        ended = ended => {
+            if let Err(error) = ended {
+                warn!("cannot watch process {}: {error}", process.pid);
+            }
+            End::Exited(None)
         }
     }
 }

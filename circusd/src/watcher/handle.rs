@@ -87,6 +87,8 @@ pub struct Snapshot {
     pub waits_for_demand: bool,
     /// What was counted since circusd has it.
     pub counted: Counted,
+    /// Processes that end are replaced.
+    pub respawn: bool,
 }
 
 /// How a watcher ends.

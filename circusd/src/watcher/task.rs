@@ -363,6 +363,7 @@ impl Task {
             processes: self.state.processes().into_iter().map(view).collect(),
             waits_for_demand: self.armed && self.state.status() == Status::Stopped,
             counted: self.counted(),
+            respawn: self.config.respawn,
         }
     }
 

@@ -46,6 +46,9 @@ pub enum EventKind {
         /// What went wrong.
         error: String,
     },
+    /// The papa kernel is gone, and the processes that it hosted have lost their output. They are stopped and
+    /// started again in a new one. The original has no such event.
+    Lost,
 }
 
 /// A watcher's name as it stands in topics.
@@ -80,6 +83,7 @@ impl Event {
             EventKind::Remove => "remove",
             EventKind::HookSuccess { .. } => "hook_success",
             EventKind::HookFailure { .. } => "hook_failure",
+            EventKind::Lost => "lost",
         };
         format!("watcher.{name}.{kind}")
     }
@@ -107,7 +111,8 @@ impl Event {
             | EventKind::Reload
             | EventKind::Updated
             | EventKind::Add
-            | EventKind::Remove => {}
+            | EventKind::Remove
+            | EventKind::Lost => {}
         }
         keys.insert("time".into(), json!(self.time));
         Value::Object(keys)

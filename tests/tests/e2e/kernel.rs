@@ -1,9 +1,10 @@
 //! circusd and its kernel: who starts it, and what happens without it.
 
+use crate::http;
 use circus_e2e::process::{self, Handle};
 use circus_e2e::program::{self, circusd, fixture};
 use circus_e2e::python::say_skipped;
-use circus_e2e::{Daemon, PATIENCE, TestEnv};
+use circus_e2e::{Daemon, PATIENCE, TestEnv, env::free_port};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -42,6 +43,80 @@ fn several_that_start_at_once_share_one_kernel() {
     }
 }
 
+/// The pid of the kernel of this test.
+fn kernel_of(env: &TestEnv, circusd: &Daemon) -> i32 {
+    let title = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let path = env.kernel_path().expect("a kernel with a path").display().to_string();
+    let is_kernel = |pid: &i32| {
+        let line = String::from_utf8_lossy(&title(pid)).into_owned();
+        u32::try_from(*pid) != Ok(circusd.pid()) && line.contains(&path)
+    };
+    env.processes().into_iter().find(is_kernel).expect("a kernel runs")
+}
+
+fn kill(pid: i32) {
+    let process = Handle::open(pid).expect("it runs");
+    process.kill();
+    assert!(process.wait(PATIENCE), "it ends");
+}
+
+#[test]
+fn a_killed_kernel_takes_nothing_with_it_for_good() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let port = free_port();
+    let sections = format!(
+        "[socket:web]\nhost = 127.0.0.1\nport = {port}\nuse_papa = True\n\
+         [watcher:web]\ncmd = {}\nnumprocesses = 2\nuse_papa = True\n\
+         [watcher:stubborn]\ncmd = {}\nuse_papa = True\ngraceful_timeout = 0.2\n\
+         [watcher:off]\ncmd = sleep 1000\nuse_papa = True\nautostart = False\n\
+         [watcher:job]\ncmd = sleep 1000\nuse_papa = True\nrespawn = False\n\
+         [watcher:plain]\ncmd = sleep 1000\n",
+        fixture("serve-fd $(circus.sockets.web)"),
+        fixture("ignore-term"),
+    );
+    let circusd = env.start(&sections);
+    let old = circusd.wait_for_pids("web", 2);
+    let stubborn = circusd.wait_for_pids("stubborn", 1);
+    let job = circusd.wait_for_pids("job", 1);
+    let plain = circusd.wait_for_pids("plain", 1);
+    circusd.wait_until("all have been started", || {
+        let reply = circusd.call("incr", serde_json::json!({"name": "web", "waiting": true}));
+        (reply["status"] == "ok").then_some(())
+    });
+    let old = [old, circusd.wait_for_pids("web", 3)].concat();
+    let events = circusd.subscribe();
+    kill(kernel_of(&env, &circusd));
+    events.wait_for("watcher.web.lost");
+    let new = circusd.wait_until("web is back", || {
+        let pids = circusd.pids("web");
+        (pids.len() == 3 && pids.iter().all(|pid| !old.contains(pid))).then_some(pids)
+    });
+    let again = circusd.wait_until("stubborn is back", || {
+        let pids = circusd.pids("stubborn");
+        (pids.len() == 1 && pids != stubborn).then_some(pids)
+    });
+    let left = old.iter().chain(&stubborn).chain(&job).filter(|pid| process::is_alive(**pid));
+    assert_eq!(left.count(), 0, "nothing of before is left");
+    let pid: i32 = http::get(port).expect("the port is served").trim().parse().expect("a pid");
+    assert!(new.contains(&pid), "{pid} {new:?}");
+    circusd.wait_for_status("off", "stopped");
+    circusd.wait_for_status("job", "stopped");
+    assert_eq!(circusd.pids("plain"), plain, "what does not live in papa is left alone");
+    assert!(circusd.log().contains("a new one is started"), "{}", circusd.log());
+
+    // The new kernel knows what operators changed, and keeps everything over the end of circusd.
+    circusd.kill();
+    let circusd = env.start_again();
+    let mut adopted = circusd.wait_for_pids("web", 3);
+    let mut new = new;
+    adopted.sort_unstable();
+    new.sort_unstable();
+    assert_eq!((adopted, circusd.wait_for_pids("stubborn", 1)), (new, again));
+}
+
 #[test]
 fn the_end_of_a_worker_is_seen_without_the_kernel() {
     let env = TestEnv::new();
@@ -53,19 +128,12 @@ fn the_end_of_a_worker_is_seen_without_the_kernel() {
         fixture("ignore-term")
     ));
     let pids = circusd.wait_for_pids("worker", 1);
-    let title = |pid: &i32| std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let path = env.kernel_path().expect("a kernel with a path").display().to_string();
-    let is_kernel = |pid: &i32| {
-        let line = String::from_utf8_lossy(&title(pid)).into_owned();
-        u32::try_from(*pid) != Ok(circusd.pid()) && line.contains(&path)
-    };
-    let kernel = env.processes().into_iter().find(is_kernel).expect("a kernel runs");
-    assert!(title(&kernel).starts_with(b"papa daemon from circusd\0"));
-    for pid in [kernel, pids[0]] {
-        let process = Handle::open(pid).expect("it runs");
-        process.kill();
-        assert!(process.wait(PATIENCE), "it ends");
-    }
+    let kernel = kernel_of(&env, &circusd);
+    let title = std::fs::read(format!("/proc/{kernel}/cmdline")).unwrap_or_default();
+    assert!(title.starts_with(b"papa daemon from circusd\0"));
+    kill(kernel);
+    // It may have been asked to end, and killed, already.
+    Handle::open(pids[0]).as_ref().map(Handle::kill);
     circusd.wait_for_status("worker", "stopped");
 }
 
