@@ -4,12 +4,12 @@ use crate::daemon::Daemon;
 use crate::process;
 use crate::program;
 use crate::{KernelClient, PATIENCE, Python};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
 /// Everything that one test starts lives here, and dies with it.
@@ -78,7 +78,45 @@ impl TestEnv {
         let port = ports.map(|port| (port, kernel(port))).find(|(_, run)| run.status.success());
         let port = port.expect("one of the ports is free").0;
         self.kernel = KernelAddress::Port(port);
-        // It knows the default port only: this is where its client library keeps it.
+        self.program = self.original_circusd(python);
+        self
+    }
+
+    /// Lets circusd, ours or the original, use the kernel of papa 1.0.6, which is started here on a port of
+    /// its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn on_the_original_kernel(self, python: &Python) -> Self {
+        let mut env = self.kernel_on_a_port();
+        let port = env.kernel_port().expect("it was just chosen");
+        // The client starts one when none answers.
+        let script = format!("import papa\npapa.set_default_port({port})\npapa.Papa()\n");
+        let mut client = Command::new(python.program("python"));
+        client.args(["-c", &script]).env_clear().env(process::MARK, &env.id);
+        client.stdin(Stdio::null()).stdout(Stdio::null());
+        let started = client.stderr(Stdio::null()).status().expect("Python runs");
+        assert!(started.success(), "papa 1.0.6 does not start");
+        if env.original {
+            env.program = env.original_circusd(python);
+        }
+        env
+    }
+
+    /// The same world under the other circusd: the original one where ours was, and the other way round.
+    #[must_use]
+    pub fn under_the_other_circusd(mut self, python: &Python) -> Self {
+        self.original = !self.original;
+        self.program =
+            if self.original { self.original_circusd(python) } else { program::circusd() };
+        self
+    }
+
+    /// A circusd 0.17.2 that uses the kernel at our port. It knows the default port only: this is where its
+    /// client library keeps it.
+    fn original_circusd(&self, python: &Python) -> PathBuf {
+        let port = self.kernel_port().expect("a kernel on a port");
         let script = format!(
             "#!{}\nimport papa\npapa.set_default_port({port})\n\
              from circus.circusd import main\nmain()\n",
@@ -87,28 +125,7 @@ impl TestEnv {
         let program = self.path("circusd");
         std::fs::write(&program, script).expect("the directory is writable");
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it is ours");
-        self.program = program;
-        self
-    }
-
-    /// Runs the kernel of papa 1.0.6 for circusd, on a port of its own.
-    ///
-    /// # Panics
-    /// When it does not start.
-    #[must_use]
-    pub fn on_the_original_kernel(self, python: &Python) -> Self {
-        let env = self.kernel_on_a_port();
-        let port = env.kernel_port().expect("it was just chosen");
-        // Comes back when the daemon has been split off, which then takes a moment to listen.
-        let mut kernel = Command::new(python.program("papa"));
-        kernel.args(["--daemonize", "-p", &port.to_string()]).env(process::MARK, &env.id);
-        assert!(kernel.status().expect("papa runs").success(), "papa does not start");
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "papa does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        env
+        program
     }
 
     /// Adds lines to the `[circus]` section.

@@ -20,6 +20,7 @@ mod life_cycle;
 mod log;
 mod look_for_causes;
 mod metrics;
+mod migration;
 mod output;
 mod own_signals;
 mod python_clients;

@@ -72,12 +72,15 @@ fn the_original_circusd_adopts_what_our_kernel_has_kept() {
 }
 
 #[test]
-fn the_original_kernel_keeps_what_our_circusd_adopts() {
+fn our_circusd_adopts_what_the_original_kernel_has_kept() {
     let Some(python) = Python::for_test("our circusd on the original kernel") else { return };
-    let env = TestEnv::new();
-    if !env.has_no_kernel() {
-        kill_and_start_again(&env.on_the_original_kernel(python));
-    }
+    kill_and_start_again(&TestEnv::new().on_the_original_kernel(python));
+}
+
+#[test]
+fn the_original_circusd_adopts_what_its_own_kernel_has_kept() {
+    let Some(python) = Python::for_test("the original circusd and kernel") else { return };
+    kill_and_start_again(&TestEnv::of_the_original(python).on_the_original_kernel(python));
 }
 
 /// What the kernel lists as processes of a watcher.

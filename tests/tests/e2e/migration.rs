@@ -1,0 +1,89 @@
+//! From circus 0.17.2 to ours and back, on the kernel of papa 1.0.6, without a worker noticing.
+
+use crate::http;
+use circus_e2e::program::fixture;
+use circus_e2e::{Daemon, Python, TestEnv, env::free_port};
+use serde_json::json;
+
+fn sorted(mut pids: Vec<i32>) -> Vec<i32> {
+    pids.sort_unstable();
+    pids
+}
+
+/// The numbers in the ticker's file, complete lines only.
+fn numbers(env: &TestEnv) -> Vec<u64> {
+    let text = std::fs::read_to_string(env.path("ticker.log")).unwrap_or_default();
+    let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+    let number = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok());
+    complete.lines().map(|line| number(line).expect("a line begins with its number")).collect()
+}
+
+fn wait_for_number(env: &TestEnv, circusd: &Daemon, wanted: u64) {
+    circusd.wait_until(&format!("the ticker's file has number {wanted}"), || {
+        numbers(env).contains(&wanted).then_some(())
+    });
+}
+
+#[test]
+fn a_stack_moves_to_our_circusd_and_back_with_all_its_workers() {
+    let Some(python) = Python::for_test("migration") else { return };
+    let env = TestEnv::of_the_original(python).on_the_original_kernel(python);
+    let (port, log) = (free_port(), env.path("ticker.log"));
+    let path = env.path("unix.sock");
+    let sections = format!(
+        "[socket:web]\nhost = 127.0.0.1\nport = {port}\nuse_papa = True\n\
+         [socket:unix]\npath = {}\nuse_papa = True\n\
+         [watcher:web]\ncmd = {}\nnumprocesses = 3\nuse_sockets = True\nuse_papa = True\n\
+         [watcher:ticker]\ncmd = {}\nuse_papa = True\n\
+         stdout_stream.class = FileStream\nstdout_stream.filename = {}\n",
+        path.display(),
+        fixture("serve-fd $(circus.sockets.web)"),
+        fixture("lines 10"),
+        log.display()
+    );
+    let original = env.start(&sections);
+    let workers = sorted(original.wait_for_pids("web", 3));
+    let ticker = original.wait_for_pids("ticker", 1);
+    wait_for_number(&env, &original, 10);
+    let inode =
+        |path| std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).expect("bound"));
+    let before = inode(&path);
+    original.kill();
+
+    let env = env.under_the_other_circusd(python);
+    let ours = env.start(&sections);
+    assert_eq!(sorted(ours.wait_for_pids("web", 3)), workers);
+    assert_eq!(ours.wait_for_pids("ticker", 1), ticker);
+    let last = *numbers(&env).last().expect("lines");
+    wait_for_number(&env, &ours, last + 20);
+    let served: i32 = http::get(port).expect("workers answer").trim().parse().expect("a pid");
+    assert!(workers.contains(&served));
+    // What is changed here is kept in the original kernel, too.
+    ours.wait_until("the start is over", || {
+        let reply = ours.call("incr", json!({"name": "web", "waiting": true}));
+        (reply["status"] == "ok").then_some(())
+    });
+    let more = sorted(ours.wait_for_pids("web", 4));
+    assert!(workers.iter().all(|pid| more.contains(pid)));
+    ours.kill();
+    let ours = env.start_again();
+    assert_eq!(sorted(ours.wait_for_pids("web", 4)), more);
+    ours.wait_until("the start is over", || {
+        let reply = ours.call("decr", json!({"name": "web", "waiting": true}));
+        (reply["status"] == "ok").then_some(())
+    });
+    let left = sorted(ours.wait_for_pids("web", 3));
+    assert!(ours.quit().success());
+
+    let env = env.under_the_other_circusd(python);
+    let original = env.start(&sections);
+    assert_eq!(sorted(original.wait_for_pids("web", 3)), left);
+    assert_eq!(original.wait_for_pids("ticker", 1), ticker);
+    let last = *numbers(&env).last().expect("lines");
+    wait_for_number(&env, &original, last + 20);
+    assert_eq!(inode(&path), before, "the path was never bound again");
+    let numbers = numbers(&env);
+    let highest = *numbers.iter().max().expect("lines");
+    let missing = (1..=highest).filter(|number| !numbers.contains(number)).count();
+    assert_eq!(missing, 0, "no line is missing");
+}
