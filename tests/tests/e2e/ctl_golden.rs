@@ -302,6 +302,17 @@ fn with_a_watcher_that_is_slow_to_stop() {
 fn with_processes_that_have_children() {
     let place = Place::new();
     let circusd = circusd(&place, "tree.ini");
-    replay("ctl_tree", &place, &[], |_| {});
+    replay("ctl_tree", &place, &[], |case| {
+        if case == "stats-children" {
+            // The shell may not have started them yet.
+            circusd.wait_until("there are two children", || {
+                let stats = circusd.ok("stats", json!({"name": "tree"}));
+                let mut processes = stats["info"].as_object().expect("by pid").values();
+                processes
+                    .all(|shown| shown["children"].as_array().map(Vec::len) == Some(2))
+                    .then_some(())
+            });
+        }
+    });
     circusd.quit();
 }

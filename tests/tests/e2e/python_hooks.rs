@@ -324,7 +324,9 @@ fn hook_extended_stats_raises() {
     let pid = circusd.wait_for_pids("w", 1)[0];
     let stats = circusd.ok("stats", json!({"name": "w", "extended": true}));
     assert_eq!(stats["info"][pid.to_string()]["pid"], pid);
-    assert!(circusd.log().contains("boom in extended_stats"), "{}", circusd.log());
+    circusd.wait_until("the log says why", || {
+        circusd.log().contains("boom in extended_stats").then_some(())
+    });
 }
 
 const LOOKING: &str = r#"

@@ -39,7 +39,10 @@ fn a_hosted_process_can_have_a_shell() {
         return;
     }
     let circusd = env.start("[watcher:w]\ncmd = exec sleep 1000\nshell = true\nuse_papa = true\n");
-    assert_eq!(proc(pid(&circusd, "w"), "cmdline"), "sleep\n1000");
+    let pid = pid(&circusd, "w");
+    circusd.wait_until("the shell has made room for the program", || {
+        (proc(pid, "cmdline") == "sleep\n1000").then_some(())
+    });
     assert!(!circusd.log().contains("no effect"), "{}", circusd.log());
 }
 
