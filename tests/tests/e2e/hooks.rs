@@ -106,9 +106,15 @@ fn the_exit_status_decides_and_is_told_to_subscribers() {
     assert_eq!(start("no")["info"], json!({"started": [], "kept": []}));
     assert_eq!(events.wait_for("watcher.no.hook_success")["name"], "before_start");
     circusd.wait_for_status("no", "stopped");
+    let cause =
+        |name: &str| circusd.ok("why", json!({"name": name}))["last_error"]["reason"].clone();
+    assert_eq!(cause("no"), "the hook before_start said no");
     assert_eq!(start("gone")["info"], json!({"started": [], "kept": []}));
     let failure = events.wait_for("watcher.gone.hook_failure");
     assert!(failure["error"].as_str().is_some_and(|text| text.contains("/no/such/hook")));
+    let expected =
+        format!("the hook before_start failed: {}", failure["error"].as_str().unwrap_or(""));
+    assert_eq!(cause("gone"), expected);
     assert!(circusd.log().contains("Hook 'before_start' failed"), "{}", circusd.log());
     assert_eq!(start("flag")["info"]["started"].as_array().map(Vec::len), Some(1));
     events.wait_for("watcher.flag.hook_failure");

@@ -297,6 +297,8 @@ fn hook_unresolvable() {
     circusd.wait_until("the log says why", || {
         (circusd.log().contains(reason) && circusd.log().contains("No module named")).then_some(())
     });
+    let cause = circusd.ok("why", json!({"name": "bad"}))["last_error"]["reason"].to_string();
+    assert!(cause.contains("cannot be loaded: hooks.before_start = no.such.hook"), "{cause}");
     // It can be repaired without a restart of circusd.
     module(&replay.env, "repaired", "def hook(**kw): return True\n");
     let bad = json!({"name": "bad", "options": {"hooks.before_start": "no.such.hook2"}});

@@ -24,7 +24,7 @@ pub(super) enum Step {
 }
 
 /// A hook that runs, and what it decides.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Asked {
     point: HookPoint,
     then: Then,
@@ -116,20 +116,51 @@ impl State {
     pub(super) fn hook_done(&mut self, now: Instant, asked: Asked, outcome: Outcome) {
         let Asked { point, then } = asked;
         let name = point.as_str().to_owned();
-        let (event, yes) = match outcome {
-            Outcome::Returned(yes) => (EventKind::HookSuccess { name }, yes),
-            Outcome::Failed { error } => {
-                // A process that has lived through a circusd must not die of a broken import.
-                let adopted = matches!(then, Then::Adopt(_));
-                let yes = adopted || self.rules.hooks.ignores_failure(point);
-                (EventKind::HookFailure { name, error }, yes)
-            }
+        let yes = self.is_yes(asked, &outcome);
+        let event = match outcome {
+            Outcome::Returned(_) => EventKind::HookSuccess { name },
+            Outcome::Failed { error } => EventKind::HookFailure { name, error },
         };
         self.first(now, then, yes);
         // Imports and streams are nobody's hook.
         if point.is_public() {
             self.agenda.push_front(Step::Act(Action::Publish(event)));
         }
+    }
+
+    fn is_yes(&self, Asked { point, then }: Asked, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Returned(yes) => *yes,
+            // A process that has lived through a circusd must not die of a broken import.
+            Outcome::Failed { .. } => {
+                matches!(then, Then::Adopt(_)) || self.rules.hooks.ignores_failure(point)
+            }
+        }
+    }
+
+    /// Why the hook that runs will keep something from starting, if this outcome does.
+    pub fn objection(&self, outcome: &Outcome) -> Option<String> {
+        let asked = self.asked?;
+        let starts = matches!(
+            asked.then,
+            Then::Loaded
+                | Then::Start
+                | Then::Spawn(_)
+                | Then::Spawned(_)
+                | Then::Adopt(_)
+                | Then::Started
+        );
+        if !starts || self.is_yes(asked, outcome) {
+            return None;
+        }
+        let name = asked.point.as_str();
+        Some(match outcome {
+            Outcome::Returned(_) => format!("the hook {name} said no"),
+            Outcome::Failed { error } if asked.point == HookPoint::Load => {
+                format!("its Python cannot be loaded: {error}")
+            }
+            Outcome::Failed { error } => format!("the hook {name} failed: {error}"),
+        })
     }
 
     /// Does this before the rest of the agenda.

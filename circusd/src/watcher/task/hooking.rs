@@ -173,6 +173,9 @@ impl Task {
     /// Takes over what the hook has changed. What its answer means is up to the machine.
     pub(super) fn answered(&mut self, answer: Answer) -> Option<Input> {
         self.take_over(answer.edits);
+        if let Some(reason) = self.state.objection(&answer.outcome) {
+            self.remember_failure(reason);
+        }
         Some(Input::HookDone(answer.outcome))
     }
 
