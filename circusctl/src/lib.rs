@@ -27,6 +27,7 @@ pub mod outcome;
 #[cfg(feature = "stats")]
 pub mod private_endpoint;
 pub mod python_text;
+pub mod replace;
 pub mod report;
 pub mod run;
 pub mod session;

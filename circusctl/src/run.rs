@@ -8,6 +8,7 @@ use crate::endpoint::Service;
 use crate::follow;
 use crate::outcome::{Ending, Output, print, print_json};
 use crate::python_text;
+use crate::replace;
 use crate::report::CommandError;
 use crate::session::Session;
 use crate::subscriber::Subscriber;
@@ -16,9 +17,10 @@ use crate::subscriber::Subscriber;
 pub fn services(command: &Command) -> &'static [Service] {
     match command.kind() {
         CommandKind::Listen(_) => &[Service::Events],
-        CommandKind::Call(..) | CommandKind::Tail(_) | CommandKind::Events(_) => {
-            &[Service::Controller]
-        }
+        CommandKind::Call(..)
+        | CommandKind::Tail(_)
+        | CommandKind::Events(_)
+        | CommandKind::Upgrade(_) => &[Service::Controller],
         CommandKind::Discover(_) | CommandKind::Generate(_) => &[],
     }
 }
@@ -33,6 +35,7 @@ pub fn run(session: &Session, output: Output, command: &Command) -> Result<(), E
         CommandKind::Listen(listen) => run_listen(session, output, listen),
         CommandKind::Tail(tail) => follow::tail(session, output, tail),
         CommandKind::Events(events) => follow::events(session, output, events),
+        CommandKind::Upgrade(upgrade) => replace::run(session, output, upgrade),
         CommandKind::Discover(discover) => {
             let found = discover.run()?;
             match output.json {

@@ -3,10 +3,12 @@
 use crate::config::Loaded;
 use crate::config::{self, ConfigErrors};
 use crate::daemon::Surroundings;
-use crate::daemon::{self, DaemonError};
+use crate::daemon::{self, DaemonError, Ended};
 use crate::logging::{self, CommandLine, DaemonLog, LogError};
 use crate::notify::{Notifier, OWN_VARIABLES};
 use crate::role::Role;
+use crate::upgrade::candidate;
+use crate::upgrade::handover::{self, Received};
 use clap::{CommandFactory, Parser};
 use papa_kernel::background::{self, Launcher, Side};
 use std::io::{self, Write};
@@ -49,6 +51,9 @@ struct Arguments {
     /// Print the version
     #[arg(long)]
     version: bool,
+    /// Print which handover is understood; asked by a circusd that is to be upgraded
+    #[arg(long, hide = true)]
+    handover_format: bool,
 }
 
 /// Why circusd did not start, or ended badly.
@@ -65,6 +70,10 @@ enum Failure {
     Told(String),
     #[error(transparent)]
     Daemon(#[from] DaemonError),
+    #[error("cannot provide for a failure of the upgrade: {0}")]
+    Guard(#[source] io::Error),
+    #[error("cannot go on as `{program}`, nor as what was running: {source}")]
+    Replace { program: PathBuf, source: io::Error },
 }
 
 /// Runs the program. Exit codes: 0 after an orderly end, 1 when it could not start, 2 for a wrong command
@@ -78,14 +87,22 @@ pub fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     if arguments.version {
-        return print(env!("CARGO_PKG_VERSION"));
+        return print(crate::VERSION);
+    }
+    if arguments.handover_format {
+        return print(candidate::FORMAT);
     }
     let Some(path) = &arguments.config else {
         return print(&Arguments::command().render_usage().to_string());
     };
-    match run(&arguments, path) {
+    let mut received = Received::from_environment();
+    match run(&arguments, path, &mut received) {
         Ok(code) => code,
         Err(failure) => {
+            if let Some(received) = &received {
+                let error = received.roll_back(&failure.to_string());
+                let _ = writeln!(io::stderr(), "circusd: cannot go back: {error}");
+            }
             // A configuration can have several problems, one a line.
             for line in failure.to_string().lines() {
                 // Nobody is left to tell when stderr is gone.
@@ -109,7 +126,8 @@ fn print(text: &str) -> ExitCode {
 /// Our own environment, and the names of the variables that are no text.
 fn environment() -> (Vec<(String, String)>, Vec<String>) {
     let (mut environment, mut left_out) = (Vec::new(), Vec::new());
-    let for_others = |key: &std::ffi::OsString| !OWN_VARIABLES.iter().any(|own| key == own);
+    let ours = OWN_VARIABLES.iter().chain(&[handover::VARIABLE]);
+    let for_others = |key: &std::ffi::OsString| !ours.clone().any(|own| key == own);
     for (key, value) in std::env::vars_os().filter(|(key, _)| for_others(key)) {
         match (key.into_string(), value.into_string()) {
             (Ok(key), Ok(value)) => environment.push((key, value)),
@@ -120,7 +138,15 @@ fn environment() -> (Vec<(String, String)>, Vec<String>) {
     (environment, left_out)
 }
 
-fn run(arguments: &Arguments, path: &Path) -> Result<ExitCode, Failure> {
+fn run(
+    arguments: &Arguments,
+    path: &Path,
+    received: &mut Option<Received>,
+) -> Result<ExitCode, Failure> {
+    if let Some(received) = received {
+        received.guard().map_err(Failure::Guard)?;
+        received.fault().map_err(|fault| Failure::Guard(io::Error::other(fault)))?;
+    }
     let (environment, left_out) = environment();
     let loaded = config::load(path, &environment)?;
     if arguments.check {
@@ -135,7 +161,8 @@ fn run(arguments: &Arguments, path: &Path) -> Result<ExitCode, Failure> {
     }
     // The file is good. What fails from here on is told to the launcher through a pipe.
     let mut launcher = None;
-    if arguments.daemon {
+    // A program that takes over is in the background already.
+    if arguments.daemon && received.is_none() {
         match background::detach().map_err(Failure::Background)? {
             Side::Launcher(told) => {
                 return told.map(|()| ExitCode::SUCCESS).map_err(Failure::Told);
@@ -143,7 +170,7 @@ fn run(arguments: &Arguments, path: &Path) -> Result<ExitCode, Failure> {
             Side::Daemon(waiting) => launcher = Some(waiting),
         }
     }
-    let ended = live(arguments, loaded, environment, &left_out, &mut launcher);
+    let ended = live(arguments, loaded, environment, &left_out, (&mut launcher, received));
     match (ended, launcher) {
         (Err(failure), Some(launcher)) => {
             launcher.failed(&failure.to_string());
@@ -153,13 +180,14 @@ fn run(arguments: &Arguments, path: &Path) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The life of the daemon, with its log around it. The launcher is left when it was not told anything.
+/// The life of the daemon, with its log around it. The launcher is left when it was not told anything, and
+/// what the program before has left when it was not taken over.
 fn live(
     arguments: &Arguments,
     loaded: Loaded,
     environment: Vec<(String, String)>,
     left_out: &[String],
-    launcher: &mut Option<Launcher>,
+    (launcher, received): (&mut Option<Launcher>, &mut Option<Received>),
 ) -> Result<(), Failure> {
     let circus = &loaded.config.circus;
     let log = logging::start(log_options(arguments), circus)?;
@@ -173,11 +201,19 @@ fn live(
         notifier: Notifier::from_environment(),
         pidfile,
         launcher: launcher.take(),
+        received: received.take(),
     };
     let ended = daemon::run(loaded.config, environment, &mut surroundings);
     *launcher = surroundings.launcher;
+    *received = surroundings.received;
     finish(&log, &ended);
-    Ok(ended?)
+    match ended? {
+        Ended::Asked => Ok(()),
+        Ended::Replaced(order) => {
+            let source = handover::carry_out(&order);
+            Err(Failure::Replace { program: order.program, source })
+        }
+    }
 }
 
 fn log_options(arguments: &Arguments) -> CommandLine {
@@ -205,7 +241,7 @@ fn tell_what_is_odd(loaded: &Loaded, left_out: &[String]) {
 }
 
 /// The reason of a failure belongs into the log as well, and everything in it onto the disk.
-fn finish(log: &DaemonLog, ended: &Result<(), DaemonError>) {
+fn finish(log: &DaemonLog, ended: &Result<Ended, DaemonError>) {
     if let Err(error) = ended
         && !log.control.shows_on_stderr()
     {
@@ -222,7 +258,9 @@ mod tests {
     fn the_man_page_has_every_option() {
         Arguments::command().debug_assert();
         let page = include_str!("../../deploy/man/circusd.1").replace("\\-", "-");
-        for option in Arguments::command().get_arguments().filter_map(clap::Arg::get_long) {
+        let command = Arguments::command();
+        let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+        for option in shown.filter_map(clap::Arg::get_long) {
             assert!(page.contains(&format!("--{option}")), "--{option}");
         }
     }

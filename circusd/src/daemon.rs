@@ -23,6 +23,8 @@ use crate::papa::journal::Journal;
 use crate::pidfile::{Pidfile, PidfileError};
 use crate::process::sampler::Sampler;
 use crate::signals::{self, Signals};
+use crate::upgrade::handover::{Order, Received};
+use crate::upgrade::progress::Upgrades;
 use papa_kernel::background::Launcher;
 use std::future;
 use std::io;
@@ -74,6 +76,16 @@ pub struct Surroundings {
     pub pidfile: Option<PathBuf>,
     /// Who waits until it is ready; stays if it never is.
     pub launcher: Option<Launcher>,
+    /// What the program before has left; stays if it is never taken over.
+    pub received: Option<Received>,
+}
+
+/// How the daemon has ended.
+pub enum Ended {
+    /// As it was told to.
+    Asked,
+    /// Another program is to go on.
+    Replaced(Order),
 }
 
 /// Runs the daemon until it has been told to end and has ended.
@@ -84,7 +96,7 @@ pub fn run(
     config: Config,
     environment: Vec<(String, String)>,
     surroundings: &mut Surroundings,
-) -> Result<(), DaemonError> {
+) -> Result<Ended, DaemonError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(live(config, environment, surroundings));
     // A write that does not come back, as to a stdout that nobody reads, must not keep us.
@@ -96,10 +108,10 @@ async fn live(
     config: Config,
     environment: Vec<(String, String)>,
     surroundings: &mut Surroundings,
-) -> Result<(), DaemonError> {
+) -> Result<Ended, DaemonError> {
     // From here on nobody ends us but ourselves, so that nothing is left behind.
     let mut signals = Signals::take_over()?;
-    let _pidfile = surroundings.pidfile.as_deref().map(Pidfile::create).transpose()?;
+    let pidfile = surroundings.pidfile.as_deref().map(Pidfile::create).transpose()?;
     info!("Starting master on pid {}", std::process::id());
     signals::outlive_file_size_limit()?;
     let circus = &config.circus;
@@ -110,7 +122,7 @@ async fn live(
     let (to_us, from_hooks) = mpsc::channel(crate::python::request::QUEUE);
     let starting = start(config, environment, bus.clone(), to_us);
     let Some((wire, stack)) = unless_told_to_end(&mut signals, starting).await? else {
-        return Ok(());
+        return Ok(Ended::Asked);
     };
     let sockets = stack.roster.sockets.clone();
     let journal = stack.builder.journal.clone();
@@ -127,7 +139,9 @@ async fn live(
             error!("{error}; going on without metrics");
         }
     }
-    let dispatcher = Dispatcher::new(arbiter.clone(), sampler, bus.clone());
+    let upgrades =
+        Upgrades::taking_over(surroundings.received.as_ref().map(|received| &received.message));
+    let dispatcher = Dispatcher::new(arbiter.clone(), sampler, bus.clone(), upgrades.clone());
     let stop = CancellationToken::new();
     tokio::spawn(hook_requests::serve(dispatcher.clone(), bus, from_hooks, stop.clone()));
     let controller = tokio::spawn(serve(dispatcher, outbox.clone(), inbox, stop.clone()));
@@ -140,7 +154,12 @@ async fn live(
     }
     let notifier = &surroundings.notifier;
     signals.serve(arbiter.clone(), surroundings.log.clone(), notifier.clone());
-    tokio::spawn(attend(notifier.clone(), arbiter, ending));
+    // It answers only after it has taken over what was there.
+    let _ = arbiter.roster().await;
+    if let Some(received) = surroundings.received.take() {
+        finish(received, &upgrades);
+    }
+    tokio::spawn(attend(notifier.clone(), arbiter, ending, upgrades.clone()));
     info!("Arbiter now waiting for commands");
     notifier.ready();
     if let Some(launcher) = surroundings.launcher.take() {
@@ -149,9 +168,12 @@ async fn live(
 
     let kernel = ended.await;
     let lost = kernel.is_err();
+    let order = upgrades.decided();
     sockets.now().unlink();
     journal.settled().await;
-    if let Ok(Some(kernel)) = kernel {
+    if let Ok(Some(kernel)) = kernel
+        && order.is_none()
+    {
         release(&kernel, &journal, &endpoint).await;
     }
     // First the replies, then the wire, which sends what is queued.
@@ -159,7 +181,30 @@ async fn live(
     let _ = controller.await;
     outbox.send(ToWire::Close);
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-    if lost { Err(DaemonError::Lost) } else { Ok(()) }
+    match (lost, order) {
+        (true, _) => Err(DaemonError::Lost),
+        (false, None) => Ok(Ended::Asked),
+        (false, Some(order)) => {
+            // The pid stays the same, and so does the file that names it.
+            std::mem::forget(pidfile);
+            Ok(Ended::Replaced(order))
+        }
+    }
+}
+
+/// Everything was taken over from the program before, or from the one that was to take over.
+fn finish(received: Received, upgrades: &Upgrades) {
+    let message = received.finish();
+    match &message.failure {
+        None => info!("circusd {} has taken over from {}", message.to, message.from),
+        Some(failure) => error!(
+            "circusd {} (`{}`) could not take over, going on with {}: {failure}",
+            message.to,
+            message.program.display(),
+            message.from
+        ),
+    }
+    upgrades.ended(message);
 }
 
 async fn start(
@@ -196,7 +241,12 @@ async fn unless_told_to_end<T>(
 }
 
 /// Tells the service manager that we are alive, as often as it wants to know, and that we end.
-async fn attend(notifier: Notifier, arbiter: ArbiterHandle, ending: CancellationToken) {
+async fn attend(
+    notifier: Notifier,
+    arbiter: ArbiterHandle,
+    ending: CancellationToken,
+    upgrades: Upgrades,
+) {
     let watchdog = async {
         let Some(interval) = notifier.watchdog_interval() else { return future::pending().await };
         let mut interval = time::interval(interval);
@@ -211,7 +261,11 @@ async fn attend(notifier: Notifier, arbiter: ArbiterHandle, ending: Cancellation
     };
     let end = async {
         ending.cancelled().await;
-        notifier.stopping();
+        // Another program that goes on in this process is no end.
+        match upgrades.decided() {
+            Some(_) => notifier.reloading(),
+            None => notifier.stopping(),
+        }
         future::pending::<()>().await;
     };
     tokio::select! {

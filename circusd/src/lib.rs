@@ -23,4 +23,11 @@ pub mod role;
 pub mod signals;
 pub mod socket;
 pub mod stream;
+pub mod upgrade;
 pub mod watcher;
+
+/// The version of this program. A build can name itself otherwise with `CIRCUSD_BUILD_VERSION`.
+pub const VERSION: &str = match option_env!("CIRCUSD_BUILD_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};

@@ -2,8 +2,8 @@
 //!
 //! One process, one thread, one epoll: managed sockets, hosted processes with their unread
 //! output, and named values. It starts processes and reports their end; it never stops, signals,
-//! restarts or judges them. [`background`], [`child`], [`socket`] and [`peer`] are used by circusd as
-//! well, and [`run`] is the whole program.
+//! restarts or judges them. [`background`], [`child`], [`socket`], [`peer`] and [`successor`] are used
+//! by circusd as well, and [`run`] is the whole program.
 
 mod access;
 pub mod background;
@@ -30,6 +30,7 @@ mod session;
 mod snapshot;
 pub mod socket;
 mod socket_table;
+pub mod successor;
 mod sys;
 mod tables;
 mod upgrade;

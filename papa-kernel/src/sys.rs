@@ -147,14 +147,16 @@ struct Fallback {
 
 static FALLBACK: AtomicPtr<Fallback> = AtomicPtr::new(std::ptr::null_mut());
 
-const CRASHES: [Signal; 5] =
+/// The signals by which a program says that it has crashed.
+pub(crate) const CRASHES: [Signal; 5] =
     [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGILL, Signal::SIGFPE, Signal::SIGABRT];
 
 /// What handled crashes before [`arm`].
 pub(crate) type Handlers = Vec<(Signal, SigAction)>;
 
-/// From now on a crash turns this process into `program`, instead of ending it.
+/// From now on these signals turn this process into `program`, instead of ending it.
 pub(crate) fn arm(
+    signals: &[Signal],
     program: RawFd,
     words: &[CString],
     environment: &[CString],
@@ -169,7 +171,7 @@ pub(crate) fn arm(
     let flags = SaFlags::SA_ONSTACK | SaFlags::SA_NODEFER;
     let action = SigAction::new(SigHandler::Handler(fall_back), flags, SigSet::empty());
     let mut before = Vec::new();
-    for signal in CRASHES {
+    for signal in signals.iter().copied() {
         // SAFETY: `fall_back` makes only async-signal-safe calls.
         before.push((signal, unsafe { sigaction(signal, &action) }?));
     }

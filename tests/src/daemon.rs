@@ -65,6 +65,26 @@ impl Daemon {
         serde_json::from_slice(&reply).expect("a reply is JSON")
     }
 
+    /// The same for a command that may be sent twice: it is sent again when the answer does not come, as between
+    /// two programs of an upgrade.
+    pub fn call_again(&self, command: &str, properties: Value) -> Value {
+        let Value::Object(properties) = properties else { panic!("properties are an object") };
+        let request = Request::new(command, command, properties).to_bytes();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let socket = self.context.socket(zmq::DEALER).expect("a socket");
+            socket.set_linger(0).expect("linger");
+            socket.set_reconnect_ivl(5).expect("interval");
+            socket.connect(&self.endpoint).expect("a valid endpoint");
+            socket.send(&request, 0).expect("sent");
+            if socket.poll(zmq::POLLIN, 500).expect("poll") > 0 {
+                let reply = socket.recv_bytes(0).expect("one frame");
+                return serde_json::from_slice(&reply).expect("a reply is JSON");
+            }
+            assert!(Instant::now() < deadline, "circusd does not answer:\n{}", self.log());
+        }
+    }
+
     /// Sends a command that must succeed and gives the reply.
     pub fn ok(&self, command: &str, properties: Value) -> Value {
         let reply = self.call(command, properties);

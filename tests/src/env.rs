@@ -245,6 +245,13 @@ impl TestEnv {
         self.spawn_as(self.command())
     }
 
+    /// The same with more in its environment.
+    pub fn spawn_with(&self, variables: &[(&str, &str)]) -> Daemon {
+        let mut command = self.command();
+        command.envs(variables.iter().copied());
+        self.spawn_as(command)
+    }
+
     /// Starts circusd by a changed [`TestEnv::command`].
     pub fn spawn_as(&self, command: Command) -> Daemon {
         Daemon::spawn(command, self.endpoint(), self.pubsub_endpoint(), self.path("circusd.log"))

@@ -77,7 +77,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["command", "usage"],
             &["advice"],
             &["outcome"],
-            &["follow"],
+            &["follow", "replace"],
             &["run"],
             &["arguments"],
             &["completion", "generate"],

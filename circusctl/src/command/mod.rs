@@ -18,6 +18,7 @@ mod signal;
 mod stats;
 mod tail;
 mod tree;
+mod upgrade;
 mod why;
 
 pub use call::Call;
@@ -28,4 +29,5 @@ pub use listen::Listen;
 pub use option_value::OPTION_KEYS;
 pub use tail::{OutputLine, Tail};
 pub use tree::{Command, CommandKind};
+pub use upgrade::{Begun, Upgrade};
 pub use why::Why;

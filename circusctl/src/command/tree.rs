@@ -3,7 +3,7 @@
 use super::call::Call;
 use super::{
     admin, discover, events, generate, inspect, lifecycle, listen, option, scale, signal, stats,
-    tail, why,
+    tail, upgrade, why,
 };
 
 /// What circusctl can be asked to do.
@@ -66,6 +66,8 @@ pub enum Command {
     Stop(lifecycle::Lifecycle),
     /// Show what processes have printed lately, with -f also what they print from now on
     Tail(tail::Tail),
+    /// Let circusd, or its papa kernel, go on as another program
+    Upgrade(upgrade::Upgrade),
     /// Show what a watcher is doing and waits for, and how its processes ended
     Why(why::Why),
 }
@@ -74,6 +76,8 @@ pub enum Command {
 pub enum CommandKind<'a> {
     /// One request under this name, one reply.
     Call(&'static str, &'a dyn Call),
+    /// Two requests to two programs.
+    Upgrade(&'a upgrade::Upgrade),
     /// A subscription.
     Listen(&'a listen::Listen),
     /// Output, and more of it as it comes.
@@ -118,6 +122,7 @@ impl Command {
             Self::Status(args) => CommandKind::Call("status", args),
             Self::Stop(args) => CommandKind::Call("stop", args),
             Self::Tail(args) => CommandKind::Tail(args),
+            Self::Upgrade(args) => CommandKind::Upgrade(args),
             Self::Why(args) => CommandKind::Call("why", args),
         }
     }

@@ -118,6 +118,11 @@ pub(super) enum Message {
         name: OperationName,
         reply: oneshot::Sender<Result<oneshot::Receiver<()>, ArbiterError>>,
     },
+    /// The right to everything.
+    Everything {
+        name: OperationName,
+        reply: oneshot::Sender<Result<Permit, Busy>>,
+    },
     PlanReload(oneshot::Sender<Result<ReloadPlan, ReloadError>>),
     Reload {
         restart: bool,
@@ -125,8 +130,8 @@ pub(super) enum Message {
     },
     /// From a reload that is under way: this is in force from now on.
     Replace {
-        roster: Roster,
-        builder: WatcherBuilder,
+        roster: Box<Roster>,
+        builder: Box<WatcherBuilder>,
         reply: oneshot::Sender<()>,
     },
     /// SIGHUP: reload every watcher when nothing is in the way.
@@ -183,6 +188,14 @@ impl ArbiterHandle {
         name: OperationName,
     ) -> Result<Permit, ArbiterError> {
         Ok(self.ask(|reply| Message::Permit { watcher, name, reply }).await??)
+    }
+
+    /// The right to change everything; nothing is under way then.
+    ///
+    /// # Errors
+    /// [`ArbiterError`].
+    pub async fn everything(&self, name: OperationName) -> Result<Permit, ArbiterError> {
+        Ok(self.ask(|reply| Message::Everything { name, reply }).await??)
     }
 
     /// Adds a watcher, stopped.

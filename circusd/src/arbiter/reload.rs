@@ -361,7 +361,7 @@ impl Reload {
         let sockets = self.roster.sockets.clone();
         let kernel = self.builder.kernel.clone();
         let roster = Roster { watchers, sockets, kernel, config: Arc::new(config) };
-        let builder = self.builder.clone();
+        let (roster, builder) = (Box::new(roster), Box::new(self.builder.clone()));
         let messages = self.messages.upgrade().ok_or(WatcherGone)?;
         let (reply, taken) = oneshot::channel();
         let message = Message::Replace { roster, builder, reply };

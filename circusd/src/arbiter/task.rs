@@ -194,6 +194,9 @@ impl Task {
                     let _ = reply.send(ended.map_err(ArbiterError::from));
                 })),
             },
+            Message::Everything { name, reply } => {
+                let _ = reply.send(self.gate.enter_all(name));
+            }
             Message::PlanReload(reply) => {
                 let reload = self.reload(false);
                 task::spawn(async move {
@@ -203,9 +206,9 @@ impl Task {
             }
             Message::Reload { restart, reply } => self.begin_reload(restart, reply),
             Message::Replace { roster, builder, reply } => {
-                self.roster = Arc::new(roster);
+                self.roster = Arc::from(roster);
                 let first_kernel = self.builder.kernel.is_none();
-                self.builder = builder;
+                self.builder = *builder;
                 if first_kernel {
                     self.guard_kernel();
                 }

@@ -1,9 +1,10 @@
 //! From a request to an outcome: one arm per command.
 
-use super::{configure, observe, operate, report};
+use super::{configure, observe, operate, report, upgrade};
 use crate::arbiter::handle::ArbiterHandle;
 use crate::event_bus::EventBus;
 use crate::process::sampler::{Freshness, Sampler};
+use crate::upgrade::progress::Upgrades;
 use crate::watcher::handle::{KillOrder, Operation, WatcherGone};
 use protocol::circus::command::{Command, Selection};
 use protocol::circus::errno::Errno;
@@ -18,17 +19,27 @@ pub struct Dispatcher {
     arbiter: ArbiterHandle,
     sampler: Sampler,
     bus: EventBus,
+    upgrades: Upgrades,
 }
 
 impl Dispatcher {
     /// A dispatcher for this arbiter.
-    pub fn new(arbiter: ArbiterHandle, sampler: Sampler, bus: EventBus) -> Self {
-        Self { arbiter, sampler, bus }
+    pub fn new(
+        arbiter: ArbiterHandle,
+        sampler: Sampler,
+        bus: EventBus,
+        upgrades: Upgrades,
+    ) -> Self {
+        Self { arbiter, sampler, bus, upgrades }
     }
 
     /// Carries out one request and returns its reply.
     pub async fn carry_out(&self, request: &Request) -> Outcome {
         let command = Command::parse(request)?;
+        // Asked between two programs, too, when there are no watchers.
+        if let Command::UpgradeResult(id) = &command {
+            return upgrade::result(&self.upgrades, id);
+        }
         let roster = self.arbiter.roster().await.map_err(gone)?;
         match command {
             Command::List(name) => report::list(&roster, name.as_deref()).await,
@@ -85,6 +96,11 @@ impl Dispatcher {
             Command::ReloadConfig { plan, waiting } => {
                 configure::reload_config(&self.arbiter, plan, waiting).await
             }
+            Command::Upgrade(wanted) => {
+                upgrade::begin(&self.arbiter, &roster, &self.upgrades, wanted).await
+            }
+            // Answered above.
+            Command::UpgradeResult(id) => upgrade::result(&self.upgrades, &id),
             Command::Ipython => Ok(report::ipython()),
             Command::Quit { waiting } => operate::quit(&self.arbiter, waiting).await,
         }

@@ -10,4 +10,5 @@ pub mod operate;
 pub mod outbox;
 pub mod report;
 pub mod task;
+pub mod upgrade;
 pub mod wire;

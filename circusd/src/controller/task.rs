@@ -14,7 +14,6 @@ use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 /// Requests that wait for their end at the same time; more are refused.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -30,6 +29,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let mut in_flight = JoinSet::new();
+    let late = CancellationToken::new();
     loop {
         let incoming = tokio::select! {
             incoming = requests.recv() => match incoming {
@@ -56,9 +56,18 @@ pub async fn serve(
             reply(&outbox, client, &request.id, &Err(busy));
             continue;
         }
-        let (dispatcher, outbox) = (dispatcher.clone(), outbox.clone());
+        let (dispatcher, outbox, late) = (dispatcher.clone(), outbox.clone(), late.clone());
         in_flight.spawn(async move {
-            let outcome = dispatcher.carry_out(&request).await;
+            let outcome = tokio::select! {
+                outcome = dispatcher.carry_out(&request) => outcome,
+                // Who follows something waits for circusd to come back anyway.
+                () = late.cancelled() => {
+                    if follows(&request) {
+                        return;
+                    }
+                    Err(ending())
+                }
+            };
             if request.cast {
                 return;
             }
@@ -71,13 +80,38 @@ pub async fn serve(
             }
         });
     }
-    finish(in_flight).await;
+    let patience = time::sleep(LAST_REPLIES);
+    tokio::pin!(patience);
+    // Whoever asks now is told at once that it has to ask again; what takes too long ends the same way.
+    while !in_flight.is_empty() {
+        tokio::select! {
+            biased;
+            _ = in_flight.join_next() => {}
+            Some(incoming) = requests.recv() => refuse(&outbox, incoming),
+            () = &mut patience, if !late.is_cancelled() => late.cancel(),
+        }
+    }
+    while let Ok(incoming) = requests.try_recv() {
+        refuse(&outbox, incoming);
+    }
 }
 
-async fn finish(mut in_flight: JoinSet<()>) {
-    let all = async { while in_flight.join_next().await.is_some() {} };
-    if time::timeout(LAST_REPLIES, all).await.is_err() {
-        warn!("some commands were not answered");
+/// A request that waits for news, and is sent again when it gets no answer.
+fn follows(request: &Request) -> bool {
+    ["tail", "events"].iter().any(|command| request.command.eq_ignore_ascii_case(command))
+}
+
+/// What a command is told that cannot be carried out any more. It has had no effect, or only a part of it.
+fn ending() -> Failure {
+    Failure::new(Errno::Command, "circusd is ending or going on as another program; try again")
+}
+
+fn refuse(outbox: &Outbox, incoming: Incoming) {
+    outbox.send(ToWire::ReadOn);
+    if let Ok(request) = Request::parse(&incoming.body)
+        && !request.cast
+    {
+        reply(outbox, incoming.client, &request.id, &Err(ending()));
     }
 }
 

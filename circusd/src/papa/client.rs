@@ -8,7 +8,9 @@ use protocol::papa::{
     SocketSpec, StreamError, ValueRow,
 };
 use std::io;
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task;
 
 /// Requests that may wait for the kernel.
@@ -87,6 +89,13 @@ impl KernelFacts {
     }
 }
 
+/// Connections for watching that are made at the same time. A circusd that takes over a thousand workers at
+/// once answers commands in between.
+const WATCHES_AT_ONCE: usize = 16;
+
+/// How long an upgrade of the kernel may take: it gives the new program 30 s to show what it can.
+const UPGRADE: Duration = Duration::from_secs(60);
+
 struct Ask {
     command: Command,
     reply: oneshot::Sender<Result<Vec<u8>, PapaError>>,
@@ -99,6 +108,8 @@ pub struct KernelClient {
     form: Form,
     asks: mpsc::Sender<Ask>,
     losses: watch::Receiver<u64>,
+    /// Held while a connection for watching is made.
+    making: Arc<Semaphore>,
 }
 
 impl KernelClient {
@@ -112,7 +123,8 @@ impl KernelClient {
         let (asks, inbox) = mpsc::channel(QUEUE);
         let (lost, losses) = watch::channel(0);
         task::spawn(run(endpoint.clone(), form, connection, inbox, lost));
-        Ok(Self { endpoint, form, asks, losses })
+        let making = Arc::new(Semaphore::new(WATCHES_AT_ONCE));
+        Ok(Self { endpoint, form, asks, losses, making })
     }
 
     /// Where the kernel listens.
@@ -216,11 +228,25 @@ impl KernelClient {
         KernelFacts::parse(&String::from_utf8_lossy(&text))
     }
 
+    /// Lets the kernel go on as the program at this path, or as the file that it was started from, and gives
+    /// what it says then. Takes as long as the program needs to show that it can take over.
+    ///
+    /// # Errors
+    /// [`PapaError::Refused`] with the reason; the kernel is as it was.
+    pub async fn upgrade(&self, program: Option<Vec<u8>>) -> Result<String, PapaError> {
+        // On a connection of its own, which nobody else waits for.
+        let mut connection = Connection::open(&self.endpoint, Some(self.form)).await?;
+        let answer = connection.slow_request(&Command::Upgrade(program), UPGRADE).await?;
+        Ok(String::from_utf8_lossy(&answer).trim().to_owned())
+    }
+
     /// Opens a connection that follows one process.
     ///
     /// # Errors
     /// [`PapaError::Refused`] when the kernel does not have it.
     pub async fn watch(&self, process: &str) -> Result<Watch, PapaError> {
+        // Closed by nobody.
+        let _turn = self.making.acquire().await;
         let connection = Connection::open(&self.endpoint, Some(self.form)).await?;
         Watch::begin(connection, process).await
     }

@@ -95,7 +95,7 @@ impl Connection {
         })?;
         let decoder = ReplyDecoder::new(Form::Classic, MAX_REPLY);
         let mut connection = Self { stream, form: Form::Classic, decoder };
-        match connection.reply().await? {
+        match connection.reply(PATIENCE).await? {
             Reply::Text(text) if text.starts_with(b"Papa is home") => connection.check_owner()?,
             Reply::Text(_) => return Err(PapaError::NotPapa),
             Reply::Error(reason) => return Err(PapaError::Refused(reason)),
@@ -129,8 +129,20 @@ impl Connection {
     /// # Errors
     /// [`PapaError::Refused`] with the kernel's reason; after any other error the connection is of no use.
     pub async fn request(&mut self, command: &Command) -> Result<Vec<u8>, PapaError> {
+        self.slow_request(command, PATIENCE).await
+    }
+
+    /// The same for a request whose reply may take so long.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub async fn slow_request(
+        &mut self,
+        command: &Command,
+        patience: Duration,
+    ) -> Result<Vec<u8>, PapaError> {
         self.send(&command.to_line(self.form)).await?;
-        match self.reply().await? {
+        match self.reply(patience).await? {
             Reply::Text(text) => Ok(text),
             Reply::Error(reason) => Err(PapaError::Refused(reason)),
         }
@@ -174,13 +186,13 @@ impl Connection {
 
     async fn ask_form(&mut self) -> Result<Form, PapaError> {
         self.send(b"%get circus\n").await?;
-        match self.reply().await? {
+        match self.reply(PATIENCE).await? {
             Reply::Text(_) => Ok(Form::Exact),
             Reply::Error(_) => Ok(Form::Classic),
         }
     }
 
-    async fn reply(&mut self) -> Result<Reply, PapaError> {
+    async fn reply(&mut self, patience: Duration) -> Result<Reply, PapaError> {
         let read = async {
             let mut buffer = Vec::new();
             loop {
@@ -195,6 +207,6 @@ impl Connection {
                 self.decoder.feed(&buffer)?;
             }
         };
-        time::timeout(PATIENCE, read).await.map_err(|_| PapaError::Silent)?
+        time::timeout(patience, read).await.map_err(|_| PapaError::Silent)?
     }
 }

@@ -55,7 +55,12 @@ impl Handover {
         let mut handlers = None;
         if self.failure.is_none() {
             let variables = self.variables("the new kernel crashed");
-            handlers = Some(sys::arm(self.predecessor, &words(), &environment_with(&variables))?);
+            handlers = Some(sys::arm(
+                &sys::CRASHES,
+                self.predecessor,
+                &words(),
+                &environment_with(&variables),
+            )?);
         }
         let handover = self.clone();
         // Before unwinding, which would close what the predecessor needs.

@@ -88,6 +88,19 @@ pub struct AddWatcher {
     pub waiting: bool,
 }
 
+/// What `upgrade` is asked for.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct UpgradeOrder {
+    /// The program to go on as, an absolute path; the file that the running one was started from when absent.
+    pub program: Option<String>,
+    /// The kernel is meant.
+    pub kernel: bool,
+    /// Direct children may be stopped and started again.
+    pub restart_direct: bool,
+    /// Seconds that the new program has to take over.
+    pub timeout: Option<f64>,
+}
+
 /// A checked command.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
@@ -205,6 +218,10 @@ pub enum Command {
         /// Answer when everything has ended.
         waiting: bool,
     },
+    /// Go on as another program.
+    Upgrade(UpgradeOrder),
+    /// How the upgrade of this name has ended.
+    UpgradeResult(String),
     /// The managed sockets.
     ListSockets,
     /// All options of a watcher.
@@ -286,6 +303,7 @@ impl Command {
             },
             "dstats" => Self::DStats,
             "quit" => Self::Quit { waiting: properties.waiting() },
+            "upgrade" => properties.upgrade()?,
             "listsockets" => Self::ListSockets,
             "options" => Self::Options(properties.name()?),
             "get" => Self::Get { name: properties.name()?, keys: properties.keys()? },

@@ -1,7 +1,9 @@
 //! Reading the properties of a request: required and optional ones, and values in the forms that clients of
 //! the original send them.
 
-use super::command::{AddWatcher, Command, MatchMethod, Selection, SignalTarget, StatsTarget};
+use super::command::{
+    AddWatcher, Command, MatchMethod, Selection, SignalTarget, StatsTarget, UpgradeOrder,
+};
 use super::errno::Errno;
 use super::option::{self, words};
 use super::response::Failure;
@@ -72,6 +74,26 @@ impl Properties<'_> {
             Some(value) => value.as_i64().ok_or_else(|| invalid("'nb' isn't an integer"))?,
         };
         Ok(Command::Resize { name, change: nb.saturating_mul(sign), waiting: self.waiting() })
+    }
+
+    pub(super) fn upgrade(&self) -> Result<Command, Failure> {
+        let text_of = |key: &str| self.0.get(key).map(|value| text(key, value)).transpose();
+        if let Some(id) = text_of("result")? {
+            return Ok(Command::UpgradeResult(id));
+        }
+        let timeout = match self.0.get("timeout") {
+            None | Some(Value::Null) => None,
+            Some(value) => {
+                let seconds = value.as_f64().filter(|seconds| (1.0..=3600.0).contains(seconds));
+                Some(seconds.ok_or_else(|| invalid("'timeout' must be 1 to 3600 seconds"))?)
+            }
+        };
+        Ok(Command::Upgrade(UpgradeOrder {
+            program: text_of("program")?,
+            kernel: self.flag("kernel"),
+            restart_direct: self.flag("restart_direct"),
+            timeout,
+        }))
     }
 
     pub(super) fn signal(&self) -> Result<Command, Failure> {

@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         ["lines", interval] => lines(number(interval), u64::MAX),
         ["lines", interval, count] => lines(number(interval), number(count)),
         ["both", pause] => both(number(pause)),
+        ["numbered", interval] => numbered(number(interval)),
         ["crash-after", delay] => {
             std::thread::sleep(Duration::from_millis(number(delay)));
             return ExitCode::FAILURE;
@@ -29,8 +30,9 @@ fn main() -> ExitCode {
         ["flood"] => flood(u64::MAX),
         ["flood", bytes] => flood(number(bytes)),
         _ => panic!(
-            "fixture lines [MILLISECONDS [COUNT]] | crash-after MILLISECONDS | exit-code CODE | \
-             both MICROSECONDS | ignore-term | serve-fd FD | leak-grandchild | flood [BYTES]"
+            "fixture lines [MILLISECONDS [COUNT]] | numbered MILLISECONDS | both MICROSECONDS | \
+             crash-after MILLISECONDS | exit-code CODE | ignore-term | serve-fd FD | leak-grandchild | \
+             flood [BYTES]"
         ),
     }
     ExitCode::SUCCESS
@@ -60,6 +62,16 @@ fn both(pause: u64) {
         }
         io::stderr().write_all(err.as_bytes()).expect("somebody reads");
         std::thread::sleep(Duration::from_micros(pause));
+    }
+}
+
+/// Prints `PID NUMBER` again and again, a number per line from 1 without gaps.
+fn numbered(interval: u64) {
+    let pid = std::process::id();
+    for number in 1.. {
+        let line = format!("{pid} {number}\n");
+        io::stdout().write_all(line.as_bytes()).expect("somebody reads");
+        std::thread::sleep(Duration::from_millis(interval));
     }
 }
 

@@ -32,6 +32,7 @@ mod reload_config;
 mod respawn;
 mod service_manager;
 mod shell;
+mod soak;
 mod sockets;
 mod spawning;
 mod ssh;
@@ -39,6 +40,7 @@ mod start_errors;
 mod stats;
 mod streams;
 mod top;
+mod upgrade;
 
 #[test]
 fn every_file_here_is_part_of_the_test() {
