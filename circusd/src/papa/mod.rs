@@ -5,4 +5,5 @@ pub mod connection;
 pub mod endpoint;
 pub mod journal;
 pub mod start;
+pub mod unit;
 pub mod watch;

@@ -4,7 +4,9 @@
 
 use super::client::{KernelClient, PapaError};
 use super::endpoint::PapaEndpoint;
+use super::unit;
 use crate::role::Role;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -75,20 +77,28 @@ pub async fn reach(endpoint: &PapaEndpoint) -> Result<KernelClient, StartError> 
 /// wait for afterwards.
 async fn start(endpoint: &PapaEndpoint) -> Result<(), StartError> {
     let (program, role) = Role::PapaKernel.command();
-    if std::env::var_os("INVOCATION_ID").is_some() {
-        warn!(
-            "the papa kernel is being started inside this systemd unit, so stopping the unit will end \
-             hosted workers; run papa-kernel as a unit of its own"
-        );
+    let mut words = role;
+    words.extend(["--daemonize", "--title", "circusd"].map(OsString::from));
+    match endpoint {
+        PapaEndpoint::Tcp(port) => words.extend(["--port".into(), port.to_string().into()]),
+        PapaEndpoint::Unix(path) => words.extend(["--unix-socket".into(), path.into()]),
+    }
+    if unit::is_inside() {
+        match unit::start(&program, &words, endpoint).await {
+            Ok(unit) => {
+                info!("the papa kernel runs in a systemd unit of its own, {unit}");
+                return Ok(());
+            }
+            Err(reason) => warn!(
+                "the papa kernel is started inside this systemd unit, so stopping the unit ends hosted \
+                 workers: no unit of its own can be had ({reason}); install papa-kernel.service"
+            ),
+        }
     }
     let mut command = Command::new(&program);
     // The title that papa's daemon has; the system keeps only its first 15 bytes as a name.
     command.arg0("papa daemon from circusd");
-    command.args(role).arg("--daemonize").args(["--title", "circusd"]);
-    match endpoint {
-        PapaEndpoint::Tcp(port) => command.arg("--port").arg(port.to_string()),
-        PapaEndpoint::Unix(path) => command.arg("--unix-socket").arg(path),
-    };
+    command.args(words);
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let output = command
         .output()

@@ -164,3 +164,56 @@ fn a_kernel_of_another_user_is_not_trusted() {
     assert!(text.contains("belongs to user 65534"), "{text}");
     assert_eq!(env.kernel().command("list processes"), "");
 }
+
+/// A `systemd-run` that notes its arguments and then does this, and a PATH on which it comes first.
+fn fake_systemd_run(env: &TestEnv, then: &str) -> String {
+    let folder = env.path("bin");
+    std::fs::create_dir(&folder).expect("a new directory");
+    let program = folder.join("systemd-run");
+    let script = format!("#!/bin/sh\necho \"$@\" > {}\n{then}\n", env.path("asked").display());
+    std::fs::write(&program, script).expect("writable");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let path = std::env::var("PATH").unwrap_or_default();
+    format!("{}:{path}", folder.display())
+}
+
+#[test]
+fn inside_a_systemd_unit_the_kernel_gets_a_unit_of_its_own() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    env.write_ini("[watcher:sleeper]\ncmd = sleep 1000\nuse_papa = True\n");
+    // What systemd would do: start what comes after the options.
+    let path = fake_systemd_run(&env, "while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"");
+    let circusd = env.spawn_with(&[("PATH", &path), ("INVOCATION_ID", "1")]);
+    circusd.wait_for_answer();
+    circusd.wait_for_pids("sleeper", 1);
+    let asked = std::fs::read_to_string(env.path("asked")).expect("systemd-run was called");
+    let place = env.kernel_path().expect("a kernel with a path").display().to_string();
+    for word in
+        ["--service-type=forking", "--property=KillMode=process", "--unit=papa-kernel-", &place]
+    {
+        assert!(asked.contains(word), "{word}: {asked}");
+    }
+    let log = circusd.log();
+    assert!(log.contains("the papa kernel runs in a systemd unit of its own"), "{log}");
+    assert!(!log.contains("ends hosted workers"), "{log}");
+}
+
+#[test]
+fn without_a_unit_of_its_own_the_kernel_is_started_with_a_warning() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    env.write_ini("[watcher:sleeper]\ncmd = sleep 1000\nuse_papa = True\n");
+    let path = fake_systemd_run(&env, "echo 'Interactive authentication required.' >&2; exit 1");
+    let circusd = env.spawn_with(&[("PATH", &path), ("INVOCATION_ID", "1")]);
+    circusd.wait_for_answer();
+    circusd.wait_for_pids("sleeper", 1);
+    let log = circusd.log();
+    let warning = "stopping the unit ends hosted workers: no unit of its own can be had \
+                   (Interactive authentication required.)";
+    assert!(log.contains("[WARNING]") && log.contains(warning), "{log}");
+}
