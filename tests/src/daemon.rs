@@ -1,7 +1,7 @@
 //! A running circusd, and what a test does with it.
 
 use crate::PATIENCE;
-use crate::process::{Handle, Signal};
+use crate::process::{Handle, Signal, children};
 use protocol::circus::request::Request;
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -235,9 +235,17 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // A worker whose environment a command has replaced carries no mark to be found by later.
+        let children = match self.child.try_wait() {
+            Ok(None) => children(i32::try_from(self.child.id()).expect("pids fit")),
+            // Its number may be somebody else's by now.
+            _ => Vec::new(),
+        };
+        let children: Vec<Handle> = children.into_iter().filter_map(Handle::open).collect();
         // Both fail only when it was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        children.iter().for_each(Handle::kill);
     }
 }
 

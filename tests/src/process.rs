@@ -63,11 +63,15 @@ pub fn is_alive(pid: i32) -> bool {
     state.is_some_and(|state| !"ZX".contains(state))
 }
 
-/// The children of a process.
+/// The children of a process, whichever of its threads has started them.
 pub fn children(pid: i32) -> Vec<i32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok());
+    let pids = |text: String| -> Vec<i32> {
+        text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    };
+    lists.flat_map(pids).collect()
 }
 
 /// The pids of all processes that carry this mark in their environment or in the name of their working

@@ -407,7 +407,8 @@ impl<'a> Player<'a> {
         self.connections.clear();
         let Some(daemon) = self.daemon.take() else { return String::new() };
         let log = daemon.log();
-        daemon.kill();
+        // Not `kill`: that leaves the workers, as the end of circusd does.
+        drop(daemon);
         log
     }
 }
