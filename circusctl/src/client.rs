@@ -171,6 +171,16 @@ impl Client {
         }
     }
 
+    /// Sends a command that is not to be answered, without waiting.
+    ///
+    /// # Errors
+    /// [`CallError::Socket`], also when a thousand messages wait for circusd already.
+    pub fn cast(&mut self, command: &str, properties: Map<String, Value>) -> Result<(), CallError> {
+        let mut request = Request::new(Value::Null, command, properties);
+        request.cast = true;
+        self.socket.send(request.to_bytes(), zmq::DONTWAIT).map_err(|source| self.failed(source))
+    }
+
     /// The next message, or none when the deadline has passed.
     fn receive(&self, deadline: Instant) -> Result<Option<Vec<u8>>, CallError> {
         loop {

@@ -24,6 +24,10 @@ pub mod interrupt;
 #[cfg(feature = "logging")]
 pub mod logging;
 pub mod outcome;
+#[cfg(any(feature = "plugins", feature = "stats"))]
+pub mod parent;
+#[cfg(feature = "plugins")]
+pub mod plugin;
 #[cfg(feature = "stats")]
 pub mod private_endpoint;
 pub mod python_text;

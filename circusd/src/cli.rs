@@ -83,6 +83,7 @@ pub fn main() -> ExitCode {
     match words.nth(1).as_deref().and_then(Role::of) {
         Some(Role::PapaKernel) => return papa_kernel::run(words),
         Some(Role::CircusdStats) => return circusctl::stats::cli::run(words),
+        Some(Role::CircusPlugin) => return circusctl::plugin::cli::run(words),
         None => {}
     }
     let arguments = Arguments::parse();

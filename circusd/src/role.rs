@@ -14,16 +14,19 @@ pub enum Role {
     PapaKernel,
     /// The publisher of statistics.
     CircusdStats,
+    /// Any of the built-in plugins.
+    CircusPlugin,
 }
 
 impl Role {
-    const ALL: [Self; 2] = [Self::PapaKernel, Self::CircusdStats];
+    const ALL: [Self; 3] = [Self::PapaKernel, Self::CircusdStats, Self::CircusPlugin];
 
     /// The name of the program, and the hidden first argument that makes circusd run as it.
     pub fn name(self) -> &'static str {
         match self {
             Self::PapaKernel => "papa-kernel",
             Self::CircusdStats => "circusd-stats",
+            Self::CircusPlugin => "circus-plugin",
         }
     }
 

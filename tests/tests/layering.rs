@@ -64,6 +64,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
                 "colour",
                 "interrupt",
                 "logging",
+                "parent",
                 "private_endpoint",
                 "python_text",
                 "suggest",

@@ -20,8 +20,8 @@ use super::roster::{Heard, OWN_WATCHERS, Roster};
 use super::socket_table::SocketTable;
 use crate::client::{CallError, Reach};
 use crate::endpoint::Endpoint;
+use crate::parent;
 use crate::private_endpoint::BindError;
-use rustix::process::{Pid, PidfdFlags, getppid, pidfd_open};
 use serde_json::Value;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -159,8 +159,7 @@ impl Service {
 
     /// The circusd that started us takes us with it; one that we were pointed at does not.
     fn follow_parent(&mut self, circusd: i32) {
-        let parent = getppid().filter(|parent| parent.as_raw_nonzero().get() == circusd);
-        self.parent = parent.and_then(|parent: Pid| pidfd_open(parent, PidfdFlags::empty()).ok());
+        self.parent = parent::end_of(circusd);
     }
 
     /// Waits for the next thing to do and does it; false when circusd has ended.

@@ -1,0 +1,23 @@
+//! circus-plugin: programs beside circusd that listen to its events and send it commands.
+//!
+//! [`interface`] is what a plugin is, [`circus`] its way to circusd, [`event`] what it hears, [`options`] what
+//! its section says. [`registry`] knows all plugins by the names that ini files have for them; each has a
+//! module of its own here, with its rules as pure functions and its I/O around them. [`runner`] is the one
+//! loop that runs any of them, [`invocation`] the command line that starts one and [`config_text`] the form of its
+//! options there, [`cli`] the program. Options are checked by building the plugin, which does nothing else; so circusd can do it too.
+
+pub mod circus;
+pub mod cli;
+pub mod config_text;
+pub mod ending;
+pub mod event;
+pub mod interface;
+pub mod invocation;
+pub mod option_file;
+pub mod options;
+pub mod periodic;
+pub mod python;
+pub mod registry;
+pub mod runner;
+pub mod size;
+pub mod statsd;
