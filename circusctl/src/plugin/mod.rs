@@ -8,16 +8,24 @@
 
 pub mod circus;
 pub mod cli;
+pub mod command_reloader;
 pub mod config_text;
 pub mod ending;
+pub mod errand;
 pub mod event;
+pub mod http_observer;
 pub mod interface;
 pub mod invocation;
 pub mod option_file;
 pub mod options;
 pub mod periodic;
 pub mod python;
+pub mod python_regex;
+pub mod redis_observer;
 pub mod registry;
+pub mod resource_watcher;
+pub mod restart;
 pub mod runner;
 pub mod size;
 pub mod statsd;
+pub mod watchdog;

@@ -1,10 +1,15 @@
 //! The built-in plugins by the names that ini files have for them.
 
+use super::command_reloader::{self, CommandReloader};
+use super::http_observer::{self, HttpObserver};
 use super::interface::Plugin;
 use super::options::{OptionError, Options};
+use super::redis_observer::{self, RedisObserver};
+use super::resource_watcher::{self, ResourceWatcher};
 use super::statsd::emitter::StatsdEmitter;
 use super::statsd::full_stats::FullStats;
 use super::statsd::{self, observer};
+use super::watchdog::{self, WatchDog};
 
 /// A plugin that is part of this program.
 pub struct Builtin {
@@ -26,6 +31,31 @@ pub const BUILTIN: &[Builtin] = &[
         names: &["circus.plugins.statsd.FullStats", "circus.plugins._statsd.FullStats"],
         options: &[statsd::OPTIONS, observer::OPTIONS],
         build: |options| Ok(Box::new(FullStats::new(options)?)),
+    },
+    Builtin {
+        names: &["circus.plugins.redis_observer.RedisObserver"],
+        options: &[statsd::OPTIONS, observer::OPTIONS, redis_observer::OPTIONS],
+        build: |options| Ok(Box::new(RedisObserver::new(options)?)),
+    },
+    Builtin {
+        names: &["circus.plugins.http_observer.HttpObserver"],
+        options: &[statsd::OPTIONS, observer::OPTIONS, http_observer::OPTIONS],
+        build: |options| Ok(Box::new(HttpObserver::new(options)?)),
+    },
+    Builtin {
+        names: &["circus.plugins.resource_watcher.ResourceWatcher"],
+        options: &[statsd::OPTIONS, observer::OPTIONS, resource_watcher::OPTIONS],
+        build: |options| Ok(Box::new(ResourceWatcher::new(options)?)),
+    },
+    Builtin {
+        names: &["circus.plugins.watchdog.WatchDog"],
+        options: &[watchdog::OPTIONS],
+        build: |options| Ok(Box::new(WatchDog::new(options)?)),
+    },
+    Builtin {
+        names: &["circus.plugins.command_reloader.CommandReloader"],
+        options: &[command_reloader::OPTIONS],
+        build: |options| Ok(Box::new(CommandReloader::new(options)?)),
     },
 ];
 

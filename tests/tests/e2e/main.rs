@@ -3,6 +3,7 @@
 
 mod background;
 mod bad_input;
+mod command_reloader;
 mod commands;
 mod completion;
 mod ctl_golden;
@@ -21,12 +22,14 @@ mod log;
 mod look_for_causes;
 mod metrics;
 mod migration;
+mod observers;
 mod output;
 mod own_signals;
 mod python_clients;
 mod python_hooks;
 mod python_streams;
 mod quickstart;
+mod recorded_plugins;
 mod recovery;
 mod reload_config;
 mod respawn;
@@ -41,6 +44,7 @@ mod stats;
 mod streams;
 mod top;
 mod upgrade;
+mod watchdog;
 
 #[test]
 fn every_file_here_is_part_of_the_test() {
