@@ -12,27 +12,30 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 /// What the tests compare with.
-const REQUIREMENTS: [&str; 2] = ["circus==0.17.2", "papa==1.0.6"];
+const ORIGINAL: &[&str] = &["circus==0.17.2", "papa==1.0.6"];
 
-/// A virtual environment with the original.
+/// Web servers that take sockets of circusd: one that was made for it, and one that is compiled.
+const SERVERS: &[&str] = &["chaussette==1.3.0", "uwsgi==2.0.31"];
+
+/// A virtual environment.
 pub struct Python {
     bin: PathBuf,
 }
 
 impl Python {
-    /// The environment, or none when it cannot be had: then the test is skipped.
+    /// The environment with the original, or none when it cannot be had: then the test is skipped.
     ///
     /// # Panics
     /// When it cannot be had and `CI=true`.
     pub fn for_test(test: &str) -> Option<&'static Self> {
         static PYTHON: OnceLock<Result<Python, String>> = OnceLock::new();
-        match PYTHON.get_or_init(Self::build) {
-            Ok(python) => Some(python),
-            Err(reason) => {
-                unavailable(test, reason);
-                None
-            }
-        }
+        or_skip(test, PYTHON.get_or_init(|| Self::build(ORIGINAL)))
+    }
+
+    /// The environment with web servers, as [`Self::for_test`]; apart, because it takes a C compiler and a minute.
+    pub fn with_servers(test: &str) -> Option<&'static Self> {
+        static PYTHON: OnceLock<Result<Python, String>> = OnceLock::new();
+        or_skip(test, PYTHON.get_or_init(|| Self::build(SERVERS)))
     }
 
     /// A program of the environment, such as `circusctl`.
@@ -46,10 +49,10 @@ impl Python {
         run(&self.program("python"), &arguments)
     }
 
-    fn build() -> Result<Self, String> {
+    fn build(requirements: &[&str]) -> Result<Self, String> {
         let version = outcome(Command::new("python3").arg("--version"))?;
         let version = version.trim().replace(' ', "-");
-        let name = format!("venv-{version}-{}", REQUIREMENTS.join("-").replace("==", "-"));
+        let name = format!("venv-{version}-{}", requirements.join("-").replace("==", "-"));
         let parent = program::target_directory().join("python");
         let home = parent.join(&name);
         std::fs::create_dir_all(&parent).map_err(|error| error.to_string())?;
@@ -57,18 +60,22 @@ impl Python {
         lock.lock().map_err(|error| error.to_string())?;
         let complete = home.join("complete");
         if !complete.exists() {
-            fill(&home)?;
+            fill(&home, requirements)?;
             File::create(&complete).map_err(|error| error.to_string())?;
         }
         Ok(Self { bin: home.join("bin") })
     }
 }
 
-fn fill(home: &Path) -> Result<(), String> {
+fn or_skip(test: &str, python: &'static Result<Python, String>) -> Option<&'static Python> {
+    python.as_ref().map_err(|reason| unavailable(test, reason)).ok()
+}
+
+fn fill(home: &Path, requirements: &[&str]) -> Result<(), String> {
     outcome(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))?;
     let mut pip = Command::new(home.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--retries", "1"]);
-    outcome(pip.args(REQUIREMENTS)).map(|_| ())
+    outcome(pip.args(requirements)).map(|_| ())
 }
 
 /// The output of a program that succeeds, or why it does not.

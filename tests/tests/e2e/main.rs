@@ -45,6 +45,7 @@ mod streams;
 mod top;
 mod upgrade;
 mod watchdog;
+mod web_servers;
 
 #[test]
 fn every_file_here_is_part_of_the_test() {
