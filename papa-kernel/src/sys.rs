@@ -113,6 +113,38 @@ pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Makes `target` a copy of `fd` that stays open at an exec (dup2(2)).
+pub(crate) fn copy_onto(fd: RawFd, target: RawFd) -> io::Result<()> {
+    // SAFETY: the caller is a new process that executes its program next, so nothing there owns `target`.
+    checked(unsafe { libc::dup2(fd, target) }.into()).map(drop)
+}
+
+/// What the system does by itself with this signal (signal(2)). One that cannot be set is left alone.
+pub(crate) fn set_default_action(signal: libc::c_int) {
+    // SAFETY: sets a default disposition; numbers that cannot be set give an error.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// The supplementary groups of the calling thread alone. The C library's setgroups(3) would also look for its
+/// other threads, which in a child that borrows our memory are ours.
+pub(crate) fn set_own_groups(groups: &[u32]) -> io::Result<()> {
+    // SAFETY: the kernel reads as many numbers as there are.
+    let result = unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) };
+    checked(result).map(drop)
+}
+
+/// The group of the calling thread alone; see [`set_own_groups`].
+pub(crate) fn set_own_group(gid: u32) -> io::Result<()> {
+    // SAFETY: takes an integer.
+    checked(unsafe { libc::syscall(libc::SYS_setgid, gid) }).map(drop)
+}
+
+/// The user of the calling thread alone; see [`set_own_groups`].
+pub(crate) fn set_own_user(uid: u32) -> io::Result<()> {
+    // SAFETY: takes an integer.
+    checked(unsafe { libc::syscall(libc::SYS_setuid, uid) }).map(drop)
+}
+
 /// Says whether the descriptor of this number is closed at an exec.
 pub(crate) fn set_close_on_exec(fd: RawFd, closed: bool) -> io::Result<()> {
     let flag = if closed { libc::FD_CLOEXEC } else { 0 };

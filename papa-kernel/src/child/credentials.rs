@@ -48,11 +48,6 @@ impl Credentials {
     pub fn gid(&self) -> u32 {
         self.gid
     }
-
-    /// Supplementary groups to set.
-    pub(super) fn groups(&self) -> Option<Vec<Gid>> {
-        self.groups.as_ref().map(|groups| groups.iter().copied().map(Gid::from_raw).collect())
-    }
 }
 
 fn may_set_groups() -> bool {

@@ -24,7 +24,7 @@ fn finish(spec: &ChildSpec) -> (Exit, String) {
     let mut text = Vec::new();
     if let Some(pipe) = spawned.stdout {
         fcntl(&pipe, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
-        std::fs::File::from(pipe).read_to_end(&mut text).unwrap();
+        File::from(pipe).read_to_end(&mut text).unwrap();
     }
     wait_readable(&spawned.pidfd);
     let peeked = spawned.pidfd.peek().unwrap().unwrap();
@@ -120,6 +120,57 @@ fn a_program_is_looked_up_in_the_path_of_the_child() {
     spec.argv = vec![b"sh".to_vec(), b"-c".to_vec(), b"echo default path".to_vec()];
     spec.env.clear();
     assert_eq!(finish(&spec).1, "default path\n");
+}
+
+#[test]
+fn a_script_that_names_no_interpreter_is_run_by_the_shell() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    std::fs::write(&script, "echo \"$0|$1\"\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, mode).unwrap();
+    let mut spec = shell("");
+    let path = script.as_os_str().to_owned().into_vec();
+    spec.argv = vec![path.clone(), b"one word".to_vec()];
+    let expected = format!("{}|one word\n", script.display());
+    assert_eq!(finish(&spec).1, expected);
+    // What may not be run does not hide what comes later on the PATH.
+    let hidden = tempfile::tempdir().unwrap();
+    std::fs::write(hidden.path().join("script"), "").unwrap();
+    let (hidden, found) = (hidden.path().display(), directory.path().display());
+    spec.argv[0] = b"script".to_vec();
+    spec.env = vec![(b"PATH".to_vec(), format!("{hidden}:{found}").into_bytes())];
+    assert_eq!(finish(&spec).1, expected);
+    spec.env = vec![(b"PATH".to_vec(), hidden.to_string().into_bytes())];
+    assert_eq!(failure_text(&spec), "Bad command - [Errno 13] Permission denied: 'script'");
+}
+
+#[test]
+fn a_child_of_another_user_leaves_ours_as_it_is() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let dumpable = nix::sys::prctl::get_dumpable().unwrap();
+    let mut spec = shell("id -u; id -g; id -G");
+    let credentials = Credentials { uid: Some(65534), gid: 65533, groups: Some(vec![65532]) };
+    spec.credentials = Some(credentials);
+    assert_eq!(finish(&spec).1, "65534\n65533\n65533 65532\n");
+    assert!(nix::unistd::geteuid().is_root());
+    assert_eq!(nix::sys::prctl::get_dumpable().unwrap(), dumpable);
+    let mut spec = ChildSpec { argv: vec![b"/no/such/program".to_vec()], ..spec };
+    assert!(failure_text(&spec).starts_with("Bad command - [Errno 2]"));
+    spec.working_dir = Some("/no/such/place".into());
+    assert!(failure_text(&spec).starts_with("Bad working_dir - [Errno 2]"));
+}
+
+#[test]
+fn many_threads_start_children_at_once() {
+    let start = || {
+        for _ in 0..50 {
+            assert_eq!(finish(&shell("echo $PPID")).1, format!("{}\n", std::process::id()));
+        }
+    };
+    std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(start))));
 }
 
 #[test]
