@@ -16,6 +16,7 @@ use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
 use crate::papa::journal::Journal;
 use crate::papa::start::{StartError, reach};
 use crate::process::settlement;
+use crate::process::turnstile::Turnstile;
 use crate::python::request::Requests;
 use crate::socket::{SocketError, SocketTable, Sockets};
 use crate::watcher::handle::WatcherHandle;
@@ -100,6 +101,7 @@ pub async fn build(
         surroundings,
         journal,
         owner,
+        turnstile: Turnstile::default(),
     };
     let mut watchers: Vec<WatcherHandle> = Vec::new();
     let mut made = Vec::new();

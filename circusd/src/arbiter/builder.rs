@@ -7,6 +7,7 @@ use crate::papa::client::KernelClient;
 use crate::papa::journal::Journal;
 use crate::process::direct::Outputs;
 use crate::process::hosted::Hosted;
+use crate::process::turnstile::Turnstile;
 use crate::socket::Sockets;
 use crate::stream::sink::{self, StreamError};
 use crate::stream::writer::Writer;
@@ -41,6 +42,8 @@ pub struct WatcherBuilder {
     pub journal: Journal,
     /// Our endpoint, which tells our notes in the kernel from those of others.
     pub owner: Arc<str>,
+    /// How many start at a time.
+    pub turnstile: Turnstile,
 }
 
 /// How a watcher begins.
@@ -136,6 +139,7 @@ impl WatcherBuilder {
             environment: Arc::clone(&self.environment),
             sockets: self.sockets.clone(),
             kernel,
+            turnstile: self.turnstile.clone(),
         };
         Ok(task::start(Parts {
             config: Arc::new(config),

@@ -9,6 +9,7 @@ use crate::stream::writer::Writer;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use papa_kernel::child::{Exit, PidFd, Spawned};
 use protocol::signal::Signal;
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -22,6 +23,11 @@ use tracing::warn;
 
 /// Bytes per read.
 const READ: usize = 64 * 1024;
+
+thread_local! {
+    /// Where a piece lies until it has a size. One for all pipes, since it never is in use across a wait.
+    static PIECE: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
+}
 
 /// Reads after the end of a process at most: the largest pipe, full. What comes beyond is from somebody else.
 const LAST_READS: usize = 16;
@@ -160,7 +166,6 @@ async fn pump(drain: Drain, pipe: OwnedFd, mut ended: watch::Receiver<bool>) {
             return;
         }
     };
-    let mut buffer = vec![0; READ];
     let mut over = *ended.borrow_and_update();
     while !over {
         tokio::select! {
@@ -174,13 +179,13 @@ async fn pump(drain: Drain, pipe: OwnedFd, mut ended: watch::Receiver<bool>) {
             _ = ended.changed() => over = true,
         }
         // Readiness may be a false alarm, so an empty pipe is no end.
-        if forward(&drain, &mut pipe, &mut buffer).await == Piece::End {
+        if forward(&drain, &mut pipe).await == Piece::End {
             over = true;
         }
     }
     // What the process left in the pipe, and no more: somebody else may go on writing to it.
     for _ in 0..LAST_READS {
-        if forward(&drain, &mut pipe, &mut buffer).await != Piece::Moved {
+        if forward(&drain, &mut pipe).await != Piece::Moved {
             break;
         }
     }
@@ -198,12 +203,15 @@ enum Piece {
 }
 
 /// Moves one piece from the pipe to the stream.
-async fn forward(drain: &Drain, pipe: &mut pipe::Receiver, buffer: &mut [u8]) -> Piece {
+async fn forward(drain: &Drain, pipe: &mut pipe::Receiver) -> Piece {
     let Drain { pid, name, ref writer, ref recorder } = *drain;
-    match pipe.try_read(buffer) {
-        Ok(0) => Piece::End,
-        Ok(count) => {
-            let data = buffer.get(..count).unwrap_or_default().to_vec();
+    let read = PIECE.with_borrow_mut(|piece| {
+        let count = pipe.try_read(piece)?;
+        Ok::<_, io::Error>(piece.get(..count).unwrap_or_default().to_vec())
+    });
+    match read {
+        Ok(data) if data.is_empty() => Piece::End,
+        Ok(data) => {
             let time = crate::event_bus::epoch_seconds();
             if let Some(recorder) = recorder {
                 recorder.note(name == "stderr", time, &data);

@@ -9,3 +9,4 @@ pub mod printed;
 pub mod sampler;
 pub mod settlement;
 pub mod tree;
+pub mod turnstile;

@@ -11,6 +11,7 @@ use crate::papa::client::{KernelClient, PapaError};
 use crate::process::direct::{self, Child, Outputs};
 use crate::process::end::End;
 use crate::process::hosted::{self, Hosted};
+use crate::process::turnstile::Turnstile;
 use crate::socket::{SocketTable, Sockets};
 use nix::errno::Errno;
 use papa_kernel::child::{
@@ -24,7 +25,6 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::task;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -70,6 +70,8 @@ pub struct Launcher {
     pub sockets: Sockets,
     /// The kernel, for a watcher with `use_papa`.
     pub kernel: Option<KernelClient>,
+    /// Shared by all watchers.
+    pub turnstile: Turnstile,
 }
 
 /// A process of a watcher.
@@ -139,7 +141,10 @@ impl Launched {
                 let exit = direct::supervise(child, outputs).await;
                 End::Exited(exit.map(Exit::papa_code))
             }
-            Self::Hosted { process, .. } => hosted::supervise(process, outputs, detach).await,
+            Self::Hosted { process, .. } => {
+                // On its own, so that a child of ours does not take the room that this one needs.
+                Box::pin(hosted::supervise(process, outputs, detach)).await
+            }
         }
     }
 }
@@ -214,7 +219,7 @@ impl Launcher {
         own: BTreeMap<String, OwnedFd>,
         sockets: Arc<SocketTable>,
     ) -> Result<Launched, LaunchError> {
-        let work = task::spawn_blocking(move || {
+        let work = self.turnstile.pass(move || {
             let mut spec = child_spec(&config, &sockets, plan)?;
             spec.keep_fds.extend(own.values().map(AsRawFd::as_raw_fd));
             Ok::<_, LaunchError>(spawn(&spec)?)
