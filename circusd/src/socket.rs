@@ -73,6 +73,8 @@ struct Direct {
 pub struct SocketTable {
     direct: BTreeMap<String, Arc<Direct>>,
     hosted: BTreeMap<String, SocketRow>,
+    /// Those of `hosted` that the kernel has from before, with other settings than the file's.
+    outdated: BTreeSet<String>,
 }
 
 /// What others see of the sockets: always the table in force.
@@ -122,16 +124,54 @@ impl SocketTable {
         configs: &[SocketConfig],
         kernel: &KernelClient,
     ) -> Result<Self, SocketError> {
-        let mut table = Self { direct: self.direct.clone(), hosted: BTreeMap::new() };
+        let mut table = Self { direct: self.direct.clone(), ..Self::default() };
         for (name, before) in &self.hosted {
             let Some(config) = configs.iter().find(|config| config.name == *name) else { continue };
             let port = before.port.unwrap_or(config.port);
             let config = SocketConfig { port, ..config.clone() };
-            let row = open_hosted(&config, kernel).await;
-            let row = row.map_err(|source| SocketError::Papa { name: name.clone(), source })?;
-            table.hosted.insert(name.clone(), row);
+            let held = table.hold(&config, kernel).await;
+            held.map_err(|source| SocketError::Papa { name: name.clone(), source })?;
         }
         Ok(table)
+    }
+
+    /// Says of each of these whether the kernel holds it with other settings, so that the next reload
+    /// replaces it.
+    pub fn mark_outdated(&self, configs: &mut [SocketConfig]) {
+        for config in configs {
+            config.outdated = self.outdated.contains(&config.name);
+        }
+    }
+
+    /// Makes a socket in the kernel. When it holds one of that name with other settings, that one is kept:
+    /// workers that use it are running.
+    async fn hold(
+        &mut self,
+        config: &SocketConfig,
+        kernel: &KernelClient,
+    ) -> Result<(), PapaError> {
+        let mut spec = spec(config);
+        if spec.host.is_some()
+            && let Ok(host) = resolve(config)
+        {
+            spec.host = Some(host);
+        }
+        let row = match kernel.make_socket(&spec).await {
+            Err(PapaError::Refused(refused)) => {
+                let existing = kernel.list_sockets(&spec.name).await?.pop();
+                let row = existing.ok_or_else(|| PapaError::Refused(refused.clone()))?;
+                warn!(
+                    "socket `{}` exists in papa with other settings and is used as it is, until reloadconfig \
+                     replaces it: {refused}",
+                    config.name
+                );
+                self.outdated.insert(config.name.clone());
+                row
+            }
+            result => result?,
+        };
+        self.hosted.insert(config.name.clone(), row);
+        Ok(())
     }
 
     /// The names in the kernel of the sockets that it holds.
@@ -147,10 +187,9 @@ impl SocketTable {
         for config in configs {
             match kernel.filter(|_| config.use_papa) {
                 Some(kernel) => {
-                    let row = open_hosted(config, kernel).await.map_err(|source| {
-                        SocketError::Papa { name: config.name.clone(), source }
-                    })?;
-                    self.hosted.insert(config.name.clone(), row);
+                    let name = || config.name.clone();
+                    let held = self.hold(config, kernel).await;
+                    held.map_err(|source| SocketError::Papa { name: name(), source })?;
                 }
                 None => {
                     self.direct.insert(config.name.clone(), Arc::new(open_direct(config)?));
@@ -330,30 +369,4 @@ fn resolve(config: &SocketConfig) -> Result<String, SocketError> {
         .find(|ip| ip.is_ipv6() == wants_v6)
         .map(|ip| ip.to_string())
         .ok_or_else(|| failed("none found".into()))
-}
-
-/// Makes a socket in the kernel. When it holds one of that name with other parameters, that one is kept:
-/// workers that use it are running.
-async fn open_hosted(config: &SocketConfig, kernel: &KernelClient) -> Result<SocketRow, PapaError> {
-    let mut spec = spec(config);
-    if spec.host.is_some()
-        && let Ok(host) = resolve(config)
-    {
-        spec.host = Some(host);
-    }
-    let refused = match kernel.make_socket(&spec).await {
-        Err(PapaError::Refused(reason)) => reason,
-        result => return result,
-    };
-    let mut existing = kernel.list_sockets(&spec.name).await?;
-    match existing.pop() {
-        Some(row) => {
-            warn!(
-                "socket `{}` exists in papa with other settings and is used as it is: {refused}",
-                config.name
-            );
-            Ok(row)
-        }
-        None => Err(PapaError::Refused(refused)),
-    }
 }

@@ -70,6 +70,7 @@ pub async fn build(
     let mut config = config;
     let kernel = kernel_for(&config).await?;
     let table = SocketTable::open(&config.sockets, kernel.as_ref()).await?;
+    table.mark_outdated(&mut config.sockets);
     let journal = Journal::default();
     let plan = recover(&config, kernel.as_ref(), &journal).await;
     let plan = plan.inspect_err(|_| table.unlink())?;

@@ -320,6 +320,7 @@ impl Reload {
             config.sockets.extend(before.cloned());
         }
         config.sockets.sort_by(|a, b| a.name.cmp(&b.name));
+        self.sockets.borrow().mark_outdated(&mut config.sockets);
         config.circus = diff::in_force(&self.roster.config.circus, &config.circus);
         config
     }

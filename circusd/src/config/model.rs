@@ -214,6 +214,8 @@ pub struct SocketConfig {
     pub blocking: bool,
     /// Hold it in the papa kernel.
     pub use_papa: bool,
+    /// The kernel holds it from before, with other settings than these. Never so in a file.
+    pub outdated: bool,
     /// All keys as written, for comparison and `--dump-config`.
     pub raw: IndexMap<String, String>,
 }

@@ -75,6 +75,7 @@ pub(crate) fn read(
         so_reuseport: keys.value(error, "so_reuseport", names, false, values::boolean),
         blocking: keys.value(refused, "blocking", names, false, values::boolean),
         use_papa: keys.value(refused, "use_papa", names, use_papa, values::boolean),
+        outdated: false,
         raw,
     };
     warn(&mut keys);

@@ -4,7 +4,7 @@
 //! had is known before anything is stopped. What needs the place of an old socket is opened after it was
 //! closed; if that fails, the old one comes back.
 
-use super::{Direct, SocketError, SocketTable, open_direct, open_hosted};
+use super::{Direct, SocketError, SocketTable, open_direct};
 use crate::config::diff::{SocketChange, SocketStep};
 use crate::config::model::SocketConfig;
 use crate::papa::client::{KernelClient, PapaError};
@@ -90,11 +90,10 @@ impl Replacement {
                 let papa = |source| SocketError::Papa { name: config.name.clone(), source };
                 let name = super::hosted_name(&config.name);
                 let known = kernel.list_sockets(&name).await.map_err(papa)?;
-                let row = open_hosted(config, kernel).await.map_err(papa)?;
+                self.opened.hold(config, kernel).await.map_err(papa)?;
                 if known.is_empty() {
                     self.made.push(name);
                 }
-                self.opened.hosted.insert(config.name.clone(), row);
             }
             None => {
                 let socket = Arc::new(open_beside_the_loop(config.clone()).await?);
@@ -126,6 +125,7 @@ impl Replacement {
             if let Some(direct) = result.direct.remove(&socket.name) {
                 close(&direct);
             }
+            result.outdated.remove(&socket.name);
             if result.hosted.remove(&socket.name).is_some()
                 && let Err(error) = self.remove_hosted(&socket.name).await
             {
@@ -145,6 +145,7 @@ impl Replacement {
         }
         result.direct.append(&mut self.opened.direct);
         result.hosted.append(&mut self.opened.hosted);
+        result.outdated.append(&mut self.opened.outdated);
         (result, failed)
     }
 
@@ -198,6 +199,7 @@ mod tests {
             so_reuseport: false,
             blocking: false,
             use_papa: false,
+            outdated: false,
             raw: indexmap::IndexMap::new(),
         }
     }

@@ -358,6 +358,40 @@ fn hosted_watchers_and_sockets_reload_like_others() {
 }
 
 #[test]
+fn a_hosted_socket_that_changed_while_nobody_looked_stays_until_the_file_is_read_again() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let (old, new, serve) = (free_port(), free_port(), fixture("serve-fd"));
+    let ini = |port: u16| {
+        format!(
+            "[socket:web]\nhost = 127.0.0.1\nport = {port}\nuse_papa = true\n\
+             [watcher:web]\ncmd = {serve} $(circus.sockets.web)\nuse_papa = true\n\
+             [watcher:same]\ncmd = sleep 1000\nuse_papa = true\n"
+        )
+    };
+    let circusd = env.start(&ini(old));
+    let (web, same) = (circusd.wait_for_pids("web", 1), circusd.wait_for_pids("same", 1));
+    assert!(circusd.terminate().success());
+    env.write_ini(&ini(new));
+    let circusd = env.start_again();
+    assert_eq!(circusd.wait_for_pids("web", 1), web);
+    assert!(circusd.log().contains("socket `web` exists in papa with other settings"));
+    assert!(get(old).is_some() && get(new).is_none());
+    let plan = circusd.ok("reloadconfig", json!({"plan": true}));
+    assert_eq!(plan["plan"]["sockets"][0]["keys"], json!(["its settings in the kernel"]), "{plan}");
+    reloaded(&env, &circusd, &ini(new));
+    assert_ne!(circusd.wait_for_pids("web", 1), web);
+    assert_eq!(circusd.pids("same"), same);
+    assert!(get(new).is_some() && get(old).is_none());
+    // Now it is as the file says.
+    let web = circusd.pids("web");
+    reloaded(&env, &circusd, &ini(new));
+    assert_eq!(circusd.pids("web"), web);
+}
+
+#[test]
 fn the_plan_tells_and_does_nothing() {
     let env = TestEnv::new();
     let circusd = env.start(TWO);

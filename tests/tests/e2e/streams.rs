@@ -6,7 +6,8 @@ use circus_e2e::program::fixture;
 use circus_e2e::{Daemon, TestEnv};
 use serde_json::{Value, json};
 use std::fs;
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
 
 /// A recorded case: its watchers, with its files in the directory of the test.
 fn recorded(env: &TestEnv, name: &str) -> String {
@@ -215,6 +216,47 @@ fn a_disk_that_was_full_gets_everything_later_and_lines_stay_whole() {
     }
 }
 
+/// circusd where the permissions of files count: for root they do not.
+fn bound_by_permissions(env: &TestEnv) -> Command {
+    let plain = env.command();
+    if !nix::unistd::geteuid().is_root() {
+        return plain;
+    }
+    let mut bound = Command::new("setpriv");
+    bound.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]);
+    bound.arg(plain.get_program()).args(plain.get_args()).env_clear();
+    bound.envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    bound.current_dir(env.directory()).stdin(Stdio::null());
+    bound
+}
+
+#[test]
+fn a_log_that_may_not_be_written_is_said_once_and_gets_everything_later() {
+    let env = TestEnv::new();
+    let (folder, open) = (env.path("logs"), fs::Permissions::from_mode(0o755));
+    fs::create_dir(&folder).expect("writable");
+    env.write_ini(&format!(
+        "[watcher:w]\ncmd = {}\nautostart = False\nstdout_stream.class = WatchedFileStream\n\
+         stdout_stream.filename = logs/w.log\n",
+        fixture("lines 1")
+    ));
+    let circusd = env.spawn_as(bound_by_permissions(&env));
+    circusd.wait_for_answer();
+    fs::remove_file(folder.join("w.log")).expect("it is there");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o555)).expect("ours");
+    ok_once_idle(&circusd, "start", &json!({"name": "w"}));
+    let complaint = "output of w (stdout) cannot be written";
+    circusd.wait_until("it is said", || circusd.log().contains(complaint).then_some(()));
+    assert!(circusd.log().contains("Permission denied"), "{}", circusd.log());
+    let events = circusd.subscribe();
+    ok_once_idle(&circusd, "restart", &json!({"name": "w"}));
+    events.wait_for("watcher.w.spawn");
+    fs::set_permissions(&folder, open).expect("ours");
+    circusd.wait_until("it is written", || read(&env, "logs/w.log").contains("\n1 ").then_some(()));
+    assert!(read(&env, "logs/w.log").starts_with("1 "), "the first worker's output is there too");
+    assert_eq!(circusd.log().matches(complaint).count(), 1, "{}", circusd.log());
+}
+
 #[test]
 fn a_worker_is_not_held_up_by_a_missing_directory_and_what_is_lost_is_said() {
     const FLOOD: usize = 20_000_000;
@@ -239,7 +281,7 @@ fn a_worker_is_not_held_up_by_a_missing_directory_and_what_is_lost_is_said() {
 #[test]
 fn every_byte_is_kept_in_both_kinds_of_processes() {
     // What is hosted stays below what the kernel keeps for a circusd that is slow to answer.
-    for (papa, random, line) in [("False", 3_000_000, 20_000_000), ("True", 500_000, 1_000_000)] {
+    for (papa, random, line) in [("False", 3_000_000, 100_000_000), ("True", 500_000, 1_000_000)] {
         let env = TestEnv::new();
         if papa == "True" && env.has_no_kernel() {
             return;

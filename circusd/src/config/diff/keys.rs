@@ -67,7 +67,7 @@ compare!(SOCKET_KEYS: SocketConfig in of_socket {
         so_reuseport, blocking, use_papa,
     ],
     groups: [],
-    ignored: [name, raw],
+    ignored: [name, outdated, raw],
 });
 
 compare!(CIRCUS_KEYS: CircusConfig in of_circus {

@@ -152,6 +152,9 @@ pub fn diff(old: &Config, running: &[&str], new: &Config) -> ReloadPlan {
     }
 }
 
+/// Stands for the key of a socket that changed while no circusd ran.
+const HELD_OTHERWISE: &str = "its settings in the kernel";
+
 fn socket_steps(old: &[SocketConfig], new: &[SocketConfig]) -> Vec<SocketStep> {
     let by_name = |sockets: &[SocketConfig]| -> BTreeMap<String, SocketConfig> {
         sockets.iter().map(|socket| (socket.name.clone(), socket.clone())).collect()
@@ -161,7 +164,10 @@ fn socket_steps(old: &[SocketConfig], new: &[SocketConfig]) -> Vec<SocketStep> {
     let step = |name: &String| {
         let (change, keys) = match (old.get(name), new.get(name)) {
             (Some(old), Some(new)) => {
-                let keys = keys::of_socket(old, new);
+                let mut keys = keys::of_socket(old, new);
+                if old.outdated && keys.is_empty() {
+                    keys.push(HELD_OTHERWISE.to_owned());
+                }
                 (!keys.is_empty()).then_some((SocketChange::Reopen, keys))?
             }
             (None, _) => (SocketChange::Open, Vec::new()),
