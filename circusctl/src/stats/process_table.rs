@@ -24,6 +24,9 @@ const SHORTEST_WINDOW: Duration = Duration::from_millis(90);
 /// the kernel's own name for the process.
 const REFRESH: u64 = 60;
 
+/// Stands for the name of a program that has no words.
+const NO_PROGRAM: &str = "N/A";
+
 /// After so many passes a process that nobody has asked about is read again. Only its parent matters, and
 /// that hardly ever changes; on a busy machine most processes are such.
 const REFRESH_OTHERS: u64 = 10;
@@ -299,7 +302,11 @@ impl ProcessTable {
         self.want(pid)?;
         let pass = self.pass;
         let seen = self.living(pid)?;
-        let fresh = |known: &Identity| known.comm == seen.comm && known.pass + REFRESH > pass;
+        let fresh = |known: &Identity| {
+            // A process that is just becoming its program has no words yet.
+            let whole = known.comm == seen.comm && known.program != NO_PROGRAM;
+            whole && known.pass + REFRESH > pass
+        };
         if seen.identity.as_ref().is_some_and(fresh) {
             return Some(());
         }
@@ -336,7 +343,7 @@ fn program(pid: i32) -> String {
     let first = String::from_utf8_lossy(first);
     let word = first.split_whitespace().next().unwrap_or_default();
     let base = word.rsplit('/').next().unwrap_or_default();
-    if base.is_empty() { "N/A".to_owned() } else { base.to_owned() }
+    if base.is_empty() { NO_PROGRAM.to_owned() } else { base.to_owned() }
 }
 
 /// The real user of a process. The owner of its directory in /proc will not do: that is root for one that

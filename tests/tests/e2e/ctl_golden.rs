@@ -308,9 +308,12 @@ fn with_processes_that_have_children() {
             circusd.wait_until("there are two children", || {
                 let stats = circusd.ok("stats", json!({"name": "tree"}));
                 let mut processes = stats["info"].as_object().expect("by pid").values();
-                processes
-                    .all(|shown| shown["children"].as_array().map(Vec::len) == Some(2))
-                    .then_some(())
+                let ready = |shown: &Value| {
+                    let children = shown["children"].as_array()?;
+                    let run = children.iter().all(|child| child["cmdline"] == "sleep");
+                    (children.len() == 2 && run).then_some(())
+                };
+                processes.all(|shown| ready(shown).is_some()).then_some(())
             });
         }
     });
