@@ -4,6 +4,7 @@ use crate::config::Loaded;
 use crate::config::{self, ConfigErrors};
 use crate::daemon::Surroundings;
 use crate::daemon::{self, DaemonError, Ended};
+use crate::environment;
 use crate::logging::{self, CommandLine, DaemonLog, LogError};
 use crate::notify::{Notifier, OWN_VARIABLES};
 use crate::role::Role;
@@ -84,7 +85,7 @@ pub fn main() -> ExitCode {
         Some(Role::PapaKernel) => return papa_kernel::run(words),
         Some(Role::CircusdStats) => return circusctl::stats::cli::run(words),
         Some(Role::CircusPlugin) => return circusctl::plugin::cli::run(words),
-        None => {}
+        None => Role::stand_in(),
     }
     let arguments = Arguments::parse();
     if arguments.version {
@@ -110,7 +111,7 @@ pub fn main() -> ExitCode {
                 let _ = writeln!(io::stderr(), "circusd: {line}");
             }
             match failure {
-                Failure::Daemon(DaemonError::Lost) => ExitCode::from(INTERNAL),
+                Failure::Daemon(DaemonError::Lost(_)) => ExitCode::from(INTERNAL),
                 _ => ExitCode::FAILURE,
             }
         }
@@ -124,21 +125,6 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Our own environment, and the names of the variables that are no text.
-fn environment() -> (Vec<(String, String)>, Vec<String>) {
-    let (mut environment, mut left_out) = (Vec::new(), Vec::new());
-    let ours = OWN_VARIABLES.iter().chain(&[handover::VARIABLE]);
-    let for_others = |key: &std::ffi::OsString| !ours.clone().any(|own| key == own);
-    for (key, value) in std::env::vars_os().filter(|(key, _)| for_others(key)) {
-        match (key.into_string(), value.into_string()) {
-            (Ok(key), Ok(value)) => environment.push((key, value)),
-            (Ok(key), Err(_)) => left_out.push(key),
-            (Err(key), _) => left_out.push(key.to_string_lossy().into_owned()),
-        }
-    }
-    (environment, left_out)
-}
-
 fn run(
     arguments: &Arguments,
     path: &Path,
@@ -148,7 +134,7 @@ fn run(
         received.guard().map_err(Failure::Guard)?;
         received.fault().map_err(|fault| Failure::Guard(io::Error::other(fault)))?;
     }
-    let (environment, left_out) = environment();
+    let (environment, left_out) = environment::of_this_process(OWN_VARIABLES);
     let loaded = config::load(path, &environment)?;
     if arguments.check {
         log_options(arguments).settings(&loaded.config.circus)?;

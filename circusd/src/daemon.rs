@@ -1,27 +1,12 @@
-//! The life of the daemon from an accepted configuration to its end: what is started in which order, and
-//! taken down in which.
+//! The life of the daemon: a process around an arbiter that is served, with its signals, pidfile, service
+//! manager and way to another program.
 
-use crate::arbiter;
-use crate::arbiter::build::{self, BuildError, Stack};
 use crate::arbiter::handle::ArbiterHandle;
-use crate::arbiter::recovery::dispensable;
-use crate::arbiter::task::Started;
 use crate::config::model::Config;
-use crate::controller::discovery;
-use crate::controller::dispatch::Dispatcher;
-use crate::controller::hook_requests;
-use crate::controller::outbox::{Outbox, ToWire};
-use crate::controller::task::serve;
-use crate::controller::wire::{Wire, WireError};
-use crate::event_bus::EventBus;
 use crate::logging::DaemonLog;
-use crate::metrics;
-use crate::metrics::gather::Gatherer;
 use crate::notify::Notifier;
-use crate::papa::client::{KernelClient, PapaError};
-use crate::papa::journal::Journal;
 use crate::pidfile::{Pidfile, PidfileError};
-use crate::process::sampler::Sampler;
+use crate::serving::{self, Lost, ServeError, Serving};
 use crate::signals::{self, Signals};
 use crate::upgrade::handover::{Order, Received};
 use crate::upgrade::progress::Upgrades;
@@ -29,16 +14,11 @@ use papa_kernel::background::Launcher;
 use std::future;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime;
-use tokio::sync::mpsc;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
-
-/// Requests that may wait between the wire and the controller. Beyond that clients queue in ZeroMQ.
-const REQUESTS: usize = 64;
 
 /// How long writes that are under way may take after everything else has ended.
 const LAST_WRITES: Duration = Duration::from_secs(1);
@@ -52,18 +32,15 @@ pub enum DaemonError {
     /// The system has no room for us.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
-    /// An endpoint.
-    #[error(transparent)]
-    Wire(#[from] WireError),
     /// The pidfile.
     #[error(transparent)]
     Pidfile(#[from] PidfileError),
-    /// A task that everything depends on is gone.
-    #[error("the arbiter is gone; this is a fault of circusd, please report it")]
-    Lost,
-    /// Kernel, sockets or watchers.
+    /// Endpoints, kernel, sockets or watchers.
     #[error(transparent)]
-    Build(#[from] BuildError),
+    Serve(#[from] ServeError),
+    /// A task that everything depends on is gone.
+    #[error(transparent)]
+    Lost(#[from] Lost),
 }
 
 /// What the daemon lives in.
@@ -114,40 +91,14 @@ async fn live(
     let pidfile = surroundings.pidfile.as_deref().map(Pidfile::create).transpose()?;
     info!("Starting master on pid {}", std::process::id());
     signals::outlive_file_size_limit()?;
-    let circus = &config.circus;
-    let (multicast, endpoint) = (circus.multicast_endpoint.clone(), circus.endpoint.clone());
-    let metrics = circus.metrics_endpoint.clone();
-    let outbox = Outbox::new()?;
-    let bus = EventBus::new(outbox.clone());
-    let (to_us, from_hooks) = mpsc::channel(crate::python::request::QUEUE);
-    let starting = start(config, environment, bus.clone(), to_us);
-    let Some((wire, stack)) = unless_told_to_end(&mut signals, starting).await? else {
+    let preparing = serving::prepare(config, environment);
+    let Some(prepared) = unless_told_to_end(&mut signals, preparing).await? else {
         return Ok(Ended::Asked);
     };
-    let sockets = stack.roster.sockets.clone();
-    let journal = stack.builder.journal.clone();
-    info!("sockets started");
-
-    let Started { handle: arbiter, ending, ended } =
-        arbiter::task::start(stack, surroundings.log.clone());
-    let (requests, inbox) = mpsc::channel(REQUESTS);
-    let thread = wire.serve(outbox.clone(), requests)?;
-    let sampler = Sampler::start();
-    if let Some(place) = metrics {
-        let gatherer = Gatherer::new(arbiter.clone(), sampler.clone());
-        if let Err(error) = metrics::server::start(&place, gatherer).await {
-            error!("{error}; going on without metrics");
-        }
-    }
-    let upgrades =
-        Upgrades::taking_over(surroundings.received.as_ref().map(|received| &received.message));
-    let dispatcher = Dispatcher::new(arbiter.clone(), sampler, bus.clone(), upgrades.clone());
-    let stop = CancellationToken::new();
-    tokio::spawn(hook_requests::serve(dispatcher.clone(), bus, from_hooks, stop.clone()));
-    let controller = tokio::spawn(serve(dispatcher, outbox.clone(), inbox, stop.clone()));
-    if let Err(error) = discovery::start(&multicast, &endpoint) {
-        warn!("{error}; going on without discovery");
-    }
+    let received = surroundings.received.as_ref();
+    let upgrades = Upgrades::taking_over(received.map(|received| &received.message));
+    let serving = prepared.serve(Some(surroundings.log.clone()), upgrades.clone()).await?;
+    let Serving { arbiter, ending, end, .. } = serving;
     if signals.asked_to_end() {
         // Its end is waited for below.
         drop(arbiter.shut_down().await);
@@ -166,30 +117,11 @@ async fn live(
         launcher.ready();
     }
 
-    let kernel = ended.await;
-    let lost = kernel.is_err();
-    let order = upgrades.decided();
-    sockets.now().unlink();
-    journal.settled().await;
-    if let Ok(Some(kernel)) = kernel
-        && order.is_none()
-    {
-        release(&kernel, &journal, &endpoint).await;
-    }
-    // First the replies, then the wire, which sends what is queued.
-    stop.cancel();
-    let _ = controller.await;
-    outbox.send(ToWire::Close);
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-    match (lost, order) {
-        (true, _) => Err(DaemonError::Lost),
-        (false, None) => Ok(Ended::Asked),
-        (false, Some(order)) => {
-            // The pid stays the same, and so does the file that names it.
-            std::mem::forget(pidfile);
-            Ok(Ended::Replaced(order))
-        }
-    }
+    end.reached().await?;
+    let Some(order) = upgrades.decided() else { return Ok(Ended::Asked) };
+    // The pid stays the same, and so does the file that names it.
+    std::mem::forget(pidfile);
+    Ok(Ended::Replaced(order))
 }
 
 /// Everything was taken over from the program before, or from the one that was to take over.
@@ -207,24 +139,11 @@ fn finish(received: Received, upgrades: &Upgrades) {
     upgrades.ended(message);
 }
 
-async fn start(
-    config: Config,
-    environment: Vec<(String, String)>,
-    bus: EventBus,
-    hooks: crate::python::request::Requests,
-) -> Result<(Wire, Stack), DaemonError> {
-    let circus = &config.circus;
-    let owner = circus.endpoint_owner.as_deref();
-    let wire = Wire::bind(&circus.endpoint, &circus.pubsub_endpoint, owner)?;
-    let stack = build::build(config, Arc::new(environment), bus, hooks).await?;
-    Ok((wire, stack))
-}
-
 /// What the start gives; none when it was to end and did not come to an end soon.
 async fn unless_told_to_end<T>(
     signals: &mut Signals,
-    starting: impl Future<Output = Result<T, DaemonError>>,
-) -> Result<Option<T>, DaemonError> {
+    starting: impl Future<Output = Result<T, ServeError>>,
+) -> Result<Option<T>, ServeError> {
     tokio::pin!(starting);
     tokio::select! {
         started = &mut starting => return started.map(Some),
@@ -272,34 +191,4 @@ async fn attend(
         () = watchdog => {}
         () = end => {}
     }
-}
-
-/// When none of our processes is left in the kernel, its sockets go and it may end, unless it keeps what
-/// operators changed.
-async fn release(kernel: &KernelClient, journal: &Journal, owner: &str) {
-    if let Err(error) = try_release(kernel, journal, owner).await {
-        warn!("papa was not asked to end: {error}");
-    }
-}
-
-async fn try_release(
-    kernel: &KernelClient,
-    journal: &Journal,
-    owner: &str,
-) -> Result<(), PapaError> {
-    if !kernel.list_processes("circus.*").await?.is_empty() {
-        return Ok(());
-    }
-    info!("removing all papa sockets");
-    kernel.remove_sockets("circus.*").await?;
-    let Some(dispensable) = dispensable(&journal.notes(), owner) else {
-        info!("papa goes on: it keeps what was changed with circusctl");
-        return Ok(());
-    };
-    for key in dispensable {
-        drop(journal.note(&key, None));
-    }
-    journal.settled().await;
-    info!("closing papa");
-    kernel.exit_if_idle().await
 }

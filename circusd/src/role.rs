@@ -6,6 +6,10 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// This process looks for a role before anything else, so that it can be run as a helper.
+static STANDS_IN: AtomicBool = AtomicBool::new(false);
 
 /// A program that circusd stands in for when it is not installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,22 +39,39 @@ impl Role {
         Self::ALL.into_iter().find(|role| argument == role.name())
     }
 
+    /// Says that this program is circusd, which stands in for its helpers. Any other program with an arbiter
+    /// would run itself once more.
+    pub fn stand_in() {
+        STANDS_IN.store(true, Ordering::Relaxed);
+    }
+
     /// The program to run, and the arguments that put it into its role: the one beside our own file, else
     /// the first on PATH, else ourselves.
-    pub fn command(self) -> (PathBuf, Vec<OsString>) {
+    ///
+    /// # Errors
+    /// [`NotInstalled`]: there is none, and we are not circusd.
+    pub fn command(self) -> Result<(PathBuf, Vec<OsString>), NotInstalled> {
         let own = std::env::current_exe().ok();
         let beside = own.as_deref().and_then(Path::parent).map(|folder| folder.join(self.name()));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let on_path = std::env::split_paths(&path).map(|folder| folder.join(self.name()));
         if let Some(program) = beside.into_iter().chain(on_path).find(|file| is_program(file)) {
-            return (program, Vec::new());
+            return Ok((program, Vec::new()));
+        }
+        if !STANDS_IN.load(Ordering::Relaxed) {
+            return Err(NotInstalled(self.name()));
         }
         // /proc/self/exe works even when the file has been replaced by an upgrade.
         let own =
             own.filter(|file| file.exists()).unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-        (own, vec![self.name().into()])
+        Ok((own, vec![self.name().into()]))
     }
 }
+
+/// A program that is needed is nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither beside this program nor on PATH; install it with circusd")]
+pub struct NotInstalled(&'static str);
 
 fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)

@@ -51,6 +51,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["arbiter"],
             &["controller"],
             &["metrics", "notify", "pidfile"],
+            &["environment", "serving"],
             &["signals"],
             &["daemon"],
             &["cli"],

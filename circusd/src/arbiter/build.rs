@@ -3,7 +3,7 @@
 //! A watcher that cannot be built is left out with a warning, so that one bad log directory does not keep
 //! the rest of a stack down.
 
-use super::builder::{Beginning, WatcherBuilder};
+use super::builder::{Beginning, WatcherBuilder, WatcherError};
 use super::builtin;
 use super::handle::Roster;
 use super::order;
@@ -53,6 +53,8 @@ pub struct Stack {
     pub builder: WatcherBuilder,
     /// Puts other sockets in the place of those there are.
     pub sockets: watch::Sender<Arc<SocketTable>>,
+    /// The watchers that could not be made, and why.
+    pub left_out: Vec<(String, WatcherError)>,
     /// What has no place any more and is to be ended.
     pub leftovers: Vec<Leftover>,
 }
@@ -89,7 +91,7 @@ pub async fn build(
         stats_endpoint: circus.stats_endpoint.clone(),
         check_delay: circus.check_delay,
         python: circus.python.clone(),
-        folder: folder(&config.path),
+        folder: folder(config.path.as_deref()),
         requests,
     });
     let owner = Arc::from(circus.endpoint.as_str());
@@ -106,6 +108,7 @@ pub async fn build(
     };
     let mut watchers: Vec<WatcherHandle> = Vec::new();
     let mut made = Vec::new();
+    let mut left_out = Vec::new();
     for planned in plan.watchers {
         let (name, file) = (planned.config.name.clone(), planned.file.clone());
         let Planned { config, file: base, origin, runs, rows, stale, .. } = planned;
@@ -114,7 +117,10 @@ pub async fn build(
                 watchers.push(watcher);
                 made.extend((origin == Origin::File).then_some(file));
             }
-            Err(error) => warn!("Failed to create watcher {name}: {error}"),
+            Err(error) => {
+                warn!("Failed to create watcher {name}: {error}");
+                left_out.push((name, error));
+            }
         }
     }
     // What could not be made is tried again by the next reload, and what was removed is there again.
@@ -133,7 +139,7 @@ pub async fn build(
     order::by_priority(&mut watchers, |watcher| watcher.identity().priority);
     let kernel = builder.kernel.clone();
     let roster = Roster { watchers, sockets, kernel, config: Arc::new(config) };
-    Ok(Stack { roster, builder, sockets: sender, leftovers: plan.leftovers })
+    Ok(Stack { roster, builder, sockets: sender, left_out, leftovers: plan.leftovers })
 }
 
 async fn recover(
@@ -231,9 +237,9 @@ async fn settled(kernel: Option<&KernelClient>) -> Result<Vec<ProcessRow>, Build
     Ok(rows)
 }
 
-/// The directory of the configuration, where modules of hooks may be.
-fn folder(config: &Path) -> String {
-    let folder = config.parent().filter(|folder| !folder.as_os_str().is_empty());
+/// The directory of the configuration, where modules of hooks may be; ours, if it is in no file.
+fn folder(config: Option<&Path>) -> String {
+    let folder = config.and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     // One that cannot be resolved any more is of no use either.
     std::path::absolute(folder).unwrap_or_default().display().to_string()

@@ -7,11 +7,20 @@ use crate::config::quote;
 use crate::role::Role;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use tracing::error;
 
 /// The watchers that `[circus]` asks for.
 pub fn watchers(circus: &CircusConfig) -> Vec<WatcherConfig> {
-    let stats = circus.statsd.then(|| stats(circus, Role::CircusdStats.command()));
-    stats.into_iter().collect()
+    if !circus.statsd {
+        return Vec::new();
+    }
+    match Role::CircusdStats.command() {
+        Ok(command) => vec![stats(circus, command)],
+        Err(error) => {
+            error!("{error}; going on without statistics");
+            Vec::new()
+        }
+    }
 }
 
 /// A running watcher of this name is one of ours and not one of the file.
@@ -61,6 +70,7 @@ mod tests {
         let mut circus = CircusConfig::default();
         assert!(watchers(&circus).is_empty());
         circus.statsd = true;
+        Role::stand_in();
         assert_eq!(watchers(&circus)[0].name, "circusd-stats");
         circus.stats_endpoint = Some("ipc:///tmp/a b".into());
         circus.loglevel = Some("error".into());

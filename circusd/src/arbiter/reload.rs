@@ -41,6 +41,9 @@ pub enum ReloadError {
     /// The daemon is ending.
     #[error(transparent)]
     Gone(#[from] WatcherGone),
+    /// A program has built the configuration.
+    #[error("there is no configuration file to reload: a program has set this arbiter up")]
+    NoFile,
     /// The file.
     #[error("nothing was changed")]
     Config(#[from] ConfigErrors),
@@ -83,8 +86,8 @@ pub(super) struct Reload {
     pub(super) builder: WatcherBuilder,
     /// Puts other sockets in the place of those there are.
     pub(super) sockets: Arc<watch::Sender<Arc<SocketTable>>>,
-    /// The daemon's log.
-    pub(super) log: DaemonLog,
+    /// The daemon's log, if it is circusd's.
+    pub(super) log: Option<DaemonLog>,
     /// The arbiter's.
     pub(super) messages: mpsc::WeakSender<Message>,
     /// The daemon shuts down.
@@ -107,7 +110,7 @@ struct Prepared {
 impl Reload {
     /// Reads the file and says what it changes.
     pub(super) async fn plan(&self) -> Result<(ReloadPlan, Config), ReloadError> {
-        let path = self.roster.config.path.clone();
+        let path = self.roster.config.path.clone().ok_or(ReloadError::NoFile)?;
         let environment = Arc::clone(&self.builder.environment);
         let loaded = task::spawn_blocking(move || config::load(&path, &environment)).await;
         let loaded = loaded.map_err(|_| WatcherGone)??;
@@ -180,12 +183,13 @@ impl Reload {
         plan: &ReloadPlan,
         config: &Config,
     ) -> Result<Option<Ready>, ReloadError> {
+        let Some(log) = self.log.clone() else { return Ok(None) };
         let keys = ["loglevel", "logoutput", "loggerconfig"];
         let changed = plan.circus.iter().any(|step| keys.contains(&step.key.as_str()));
-        if !changed && !self.log.has_own_file(&config.circus) {
+        if !changed && !log.has_own_file(&config.circus) {
             return Ok(None);
         }
-        let (log, circus) = (self.log.clone(), config.circus.clone());
+        let circus = config.circus.clone();
         let ready = task::spawn_blocking(move || log.prepare(&circus)).await;
         Ok(Some(ready.map_err(|_| WatcherGone)??))
     }
@@ -327,8 +331,8 @@ impl Reload {
 
     /// What of `[circus]` holds at once.
     fn apply(&self, plan: &ReloadPlan, config: &Config, log: Option<Ready>) {
-        if let Some(ready) = log {
-            self.log.control.switch_to(ready);
+        if let (Some(own), Some(ready)) = (&self.log, log) {
+            own.control.switch_to(ready);
         }
         let changed = |key: &str| plan.circus.iter().any(|step| step.key == key);
         if changed("umask")

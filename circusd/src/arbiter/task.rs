@@ -32,7 +32,8 @@ struct Task {
     sockets: Arc<watch::Sender<Arc<SocketTable>>>,
     /// Our own, for the tasks that we start.
     messages: mpsc::WeakSender<Message>,
-    log: DaemonLog,
+    /// What a reload may change; an arbiter in another program has none.
+    log: Option<DaemonLog>,
     gate: Gate,
     /// Ends group operations when the daemon shuts down.
     cancelled: CancellationToken,
@@ -54,7 +55,7 @@ pub struct Started {
 }
 
 /// Starts the arbiter, which starts the watchers.
-pub fn start(stack: Stack, log: DaemonLog) -> Started {
+pub fn start(stack: Stack, log: Option<DaemonLog>) -> Started {
     let leftovers = stack.leftovers;
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();

@@ -19,7 +19,20 @@ const DEFAULT: &str = "DEFAULT";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) file: Arc<Path>,
+    /// Counted from 1; 0 when it stands in no file.
     pub(crate) line: usize,
+}
+
+impl Place {
+    /// Where something stands that was in no file.
+    pub(crate) fn outside(named: &Path) -> Self {
+        Self { file: Arc::from(named), line: 0 }
+    }
+
+    /// The line, if there is one.
+    pub(crate) fn number(&self) -> Option<usize> {
+        (self.line > 0).then_some(self.line)
+    }
 }
 
 /// The value of one key.
@@ -57,6 +70,18 @@ impl Ini {
             reader.line += 1;
             reader.read(line);
         }
+    }
+
+    /// Sections that are in no file.
+    pub(crate) fn of_sections(sections: Sections) -> Self {
+        let place = Place::outside(Path::new(""));
+        let entry = |value| Entry { value, place: place.clone(), inherited: false };
+        let section = |keys: IndexMap<String, String>| Section {
+            header: place.clone(),
+            entries: keys.into_iter().map(|(key, value)| (key, entry(value))).collect(),
+        };
+        let sections = sections.into_iter().map(|(name, keys)| (name, section(keys))).collect();
+        Self { sections, defaults: Entries::new() }
     }
 
     /// The names of all sections in the order of their first appearance.

@@ -5,13 +5,13 @@
 
 use super::env::{EnvNames, EnvTable, Variables};
 use super::expand::references;
-use super::ini::Ini;
+use super::ini::{Ini, Place, Sections};
 use super::model::{Config, SocketConfig, WatcherConfig};
 use super::near_miss;
 use super::problem::{ConfigErrors, Problem, Report, Severity, Warning};
 use super::{circus, include, plugin, socket, watcher};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a configuration file gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,25 @@ pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Loaded, Con
     if !report.errors.is_empty() {
         return Err(ConfigErrors { problems: report.errors });
     }
-    let config = read_sections(path, &ini, &process, &mut report);
+    let config = read_sections(Some(path.to_path_buf()), &ini, &process, &mut report);
+    finish(config, report)
+}
+
+/// Reads sections that are in no file, by the same rules; `environment` is that of circusd.
+///
+/// # Errors
+/// As [`load`]. No problem has a file or a line.
+pub fn of_sections(
+    sections: Sections,
+    environment: &[(String, String)],
+) -> Result<Loaded, ConfigErrors> {
+    let process: Variables = environment.iter().cloned().collect();
+    let mut report = Report::default();
+    let config = read_sections(None, &Ini::of_sections(sections), &process, &mut report);
+    finish(config, report)
+}
+
+fn finish(config: Config, report: Report) -> Result<Loaded, ConfigErrors> {
     if report.errors.is_empty() {
         Ok(Loaded { config, warnings: report.warnings, refused: report.refused })
     } else {
@@ -44,7 +62,12 @@ pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Loaded, Con
     }
 }
 
-fn read_sections(path: &Path, ini: &Ini, process: &Variables, report: &mut Report) -> Config {
+fn read_sections(
+    path: Option<PathBuf>,
+    ini: &Ini,
+    process: &Variables,
+    report: &mut Report,
+) -> Config {
     let env = EnvTable::new(ini, process);
     let names = env.global_names();
     let circus = circus::read(ini, &names, report);
@@ -76,7 +99,7 @@ fn read_sections(path: &Path, ini: &Ini, process: &Variables, report: &mut Repor
     watchers.sort_by(|a, b| a.name.cmp(&b.name));
     sockets.sort_by(|a, b| a.name.cmp(&b.name));
     plugins.sort_by(|a, b| a.name.cmp(&b.name));
-    Config { path: path.to_path_buf(), circus, watchers, sockets, plugins }
+    Config { path, circus, watchers, sockets, plugins }
 }
 
 /// The names in use, in lower case, with the sections they come from.
@@ -110,7 +133,7 @@ fn at_header(ini: &Ini, section: &str, message: String) -> Problem {
     let place = ini.header(section);
     Problem {
         file: place.map(|place| place.file.to_path_buf()).unwrap_or_default(),
-        line: place.map(|place| place.line),
+        line: place.and_then(Place::number),
         section: Some(section.to_owned()),
         key: None,
         value: None,
@@ -158,7 +181,7 @@ fn refuse_key(ini: &Ini, section: &str, key: &str, message: String, report: &mut
     problem.key = Some(key.to_owned());
     if let Some(entry) = ini.entries(section).and_then(|entries| entries.get(key).cloned()) {
         problem.value = Some(entry.value);
-        problem.line = Some(entry.place.line);
+        problem.line = entry.place.number();
         problem.file = entry.place.file.to_path_buf();
     }
     report.add(Severity::Refused, problem);

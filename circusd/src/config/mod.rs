@@ -33,7 +33,7 @@ mod watcher;
 pub use command_line::{SplitError, quote, split};
 pub use dump::dump;
 pub use ini::{Sections, sections};
-pub use load::{Loaded, load};
+pub use load::{Loaded, load, of_sections};
 pub use model::*;
 pub use plugin::watcher as plugin_watcher;
 pub use problem::{ConfigErrors, Problem, Warning};

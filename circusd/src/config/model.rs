@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// Everything one `circus.ini` and its includes say.
+/// Everything one `circus.ini` and its includes say, or a program that has an arbiter of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The main file, as it was named.
-    pub path: PathBuf,
+    /// The main file, as it was named; none if a program has built the configuration.
+    pub path: Option<PathBuf>,
     /// `[circus]`.
     pub circus: CircusConfig,
     /// `[watcher:*]`, sorted by name (code points).

@@ -12,7 +12,7 @@ const SHOWN: usize = 80;
 /// One thing that is wrong, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file, as it was named.
+    /// The file, as it was named; empty when there is none.
     pub file: PathBuf,
     /// Counted from 1; none when the whole file is meant.
     pub line: Option<usize>,
@@ -28,11 +28,13 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
+        if !self.file.as_os_str().is_empty() {
+            write!(f, "{}", self.file.display())?;
+            if let Some(line) = self.line {
+                write!(f, ":{line}")?;
+            }
+            f.write_str(": ")?;
         }
-        f.write_str(": ")?;
         if let Some(section) = &self.section {
             write!(f, "[{}] ", shown(section))?;
         }

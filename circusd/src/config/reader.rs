@@ -4,7 +4,6 @@ use super::env::EnvNames;
 use super::ini::{Entries, Entry, Ini, Place, strip};
 use super::problem::{Problem, Report, Severity};
 use std::path::Path;
-use std::sync::Arc;
 
 /// A key that circus uses for itself; it is ignored when a file gives it.
 pub(crate) const HIDDEN: &str = "__name__";
@@ -43,7 +42,7 @@ impl<'a> SectionReader<'a> {
         options: impl IntoIterator<Item = (&'o String, &'o String)>,
         report: &'a mut Report,
     ) -> Self {
-        let header = Place { file: Arc::from(file), line: 0 };
+        let header = Place::outside(file);
         let entries = options
             .into_iter()
             .map(|(key, value)| {
@@ -135,7 +134,7 @@ impl<'a> SectionReader<'a> {
         self.refused |= severity != Severity::Warning;
         let problem = Problem {
             file: place.file.to_path_buf(),
-            line: (place.line > 0).then_some(place.line),
+            line: place.number(),
             section: Some(self.section.to_owned()),
             key: key.map(str::to_owned),
             value,

@@ -1,7 +1,7 @@
 //! Commands that change what there is: `add`, `rm`, `set` and `reloadconfig`.
 
 use super::dispatch::gone;
-use super::operate::refused;
+use super::operate::{Verb, refused, selected};
 use crate::arbiter::handle::{AddError, ArbiterHandle, Roster};
 use crate::arbiter::reload::ReloadError;
 use crate::cause::chain;
@@ -9,7 +9,7 @@ use crate::config::model::WatcherConfig;
 use crate::watcher::handle::{Operation, Retirement, SetError, WatcherGone};
 use crate::watcher::setting;
 use papa_kernel::child::Credentials;
-use protocol::circus::command::AddWatcher;
+use protocol::circus::command::{AddWatcher, Selection};
 use protocol::circus::errno::Errno;
 use protocol::circus::response::{Failure, Outcome};
 use serde_json::{Map, Value, json};
@@ -30,6 +30,19 @@ pub async fn add(arbiter: &ArbiterHandle, roster: &Roster, wanted: AddWatcher) -
     // `set` cannot change it, `add` can say it.
     config.use_papa = wanted.options.get("use_papa").and_then(Value::as_bool) == Some(true);
     setting::apply(&mut config, &wanted.options).map_err(|error| cannot(&error))?;
+    take_in(arbiter, config, wanted.start, wanted.waiting).await
+}
+
+/// A new watcher that may be had, started if asked for; with `waiting` the reply says what was started.
+///
+/// # Errors
+/// It exists or cannot be made.
+pub async fn take_in(
+    arbiter: &ArbiterHandle,
+    config: WatcherConfig,
+    start: bool,
+    waiting: bool,
+) -> Outcome {
     check_user(&config).await?;
     let watcher = arbiter.add(config).await.map_err(|error| match error {
         AddError::Busy(busy) => Failure::conflict(busy.0),
@@ -42,10 +55,10 @@ pub async fn add(arbiter: &ArbiterHandle, roster: &Roster, wanted: AddWatcher) -
         return Err(Failure::new(Errno::Command, reason));
     }
     let mut reply = Map::new();
-    if wanted.start {
+    if start {
         let started = arbiter.one(watcher, Operation::Start, "watcher_start").await;
         let started = started.map_err(refused)?;
-        if wanted.waiting {
+        if waiting {
             let (changes, _) = started.await.map_err(|_| gone(WatcherGone))?;
             reply.insert("started".into(), json!(changes.started));
             reply.insert("kept".into(), json!(changes.kept));
@@ -128,11 +141,15 @@ pub async fn reload_config(arbiter: &ArbiterHandle, plan: bool, waiting: bool) -
     begin_reload(arbiter, false, waiting).await
 }
 
-/// `restart` without a name: as `reloadconfig`, but what has not changed starts anew, too.
+/// `restart` without a name: as `reloadconfig`, but what has not changed starts anew, too. Without a file that
+/// is everything.
 ///
 /// # Errors
 /// The file cannot be used, and nothing was changed; or another operation is in the way.
-pub async fn restart(arbiter: &ArbiterHandle, waiting: bool) -> Outcome {
+pub async fn restart(arbiter: &ArbiterHandle, roster: &Roster, waiting: bool) -> Outcome {
+    if roster.config.path.is_none() {
+        return selected(arbiter, roster, &Selection::All, Verb::restart(), waiting).await;
+    }
     begin_reload(arbiter, true, waiting).await
 }
 

@@ -72,7 +72,7 @@ impl Dispatcher {
                 operate::selected(&self.arbiter, &roster, &selection, verb, waiting).await
             }
             Command::Restart { selection: Selection::All, waiting } => {
-                configure::restart(&self.arbiter, waiting).await
+                configure::restart(&self.arbiter, &roster, waiting).await
             }
             Command::Restart { selection, waiting } => {
                 let verb = operate::Verb::restart();

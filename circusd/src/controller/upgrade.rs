@@ -39,6 +39,9 @@ pub async fn begin(
     if wanted.kernel {
         return kernel(roster, wanted.program).await;
     }
+    let Some(file) = &roster.config.path else {
+        return Err(cannot("not upgraded: this arbiter is a part of another program".to_owned()));
+    };
     let direct = direct_children(roster).await?;
     if !direct.is_empty() && !wanted.restart_direct {
         return Err(cannot(format!(
@@ -53,7 +56,7 @@ pub async fn begin(
             candidate::own_program().map_err(|error| cannot(format!("not upgraded: {error}")))?
         }
     };
-    let found = candidate::check(&program, &roster.config.path).await;
+    let found = candidate::check(&program, file).await;
     let Candidate { path, version } =
         found.map_err(|error| cannot(format!("not upgraded: {error}")))?;
     // Nothing else is under way, and nothing begins any more.

@@ -5,7 +5,7 @@
 use super::client::{KernelClient, PapaError};
 use super::endpoint::PapaEndpoint;
 use super::unit;
-use crate::role::Role;
+use crate::role::{NotInstalled, Role};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -16,6 +16,9 @@ use tracing::{info, warn};
 /// No kernel can be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// There is no program to run.
+    #[error("cannot start the papa kernel: {0}")]
+    NoProgram(#[from] NotInstalled),
     /// Somebody answers who is no kernel, or refuses us.
     #[error("cannot use the papa kernel at {endpoint}: {source}")]
     Unusable {
@@ -76,7 +79,7 @@ pub async fn reach(endpoint: &PapaEndpoint) -> Result<KernelClient, StartError> 
 /// Starts a kernel. The program comes back when the kernel listens or has failed, so there is nothing to
 /// wait for afterwards.
 async fn start(endpoint: &PapaEndpoint) -> Result<(), StartError> {
-    let (program, role) = Role::PapaKernel.command();
+    let (program, role) = Role::PapaKernel.command()?;
     let mut words = role;
     words.extend(["--daemonize", "--title", "circusd"].map(OsString::from));
     match endpoint {
