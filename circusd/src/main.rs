@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    circusd::cli::main()
+    circusd::circusd_main()
 }

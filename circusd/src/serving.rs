@@ -87,9 +87,9 @@ pub async fn prepare(
 }
 
 impl Prepared {
-    /// The watchers that could not be made, and why; the others can be served.
-    pub fn left_out(&self) -> &[(String, WatcherError)] {
-        &self.stack.left_out
+    /// A watcher that could not be made, and why; the others can be served.
+    pub fn take_left_out(&mut self) -> Option<(String, WatcherError)> {
+        self.stack.left_out.pop()
     }
 
     /// Takes down what was opened, when it is not to be served.
@@ -110,7 +110,7 @@ impl Prepared {
         let sockets = stack.roster.sockets.clone();
         let journal = stack.builder.journal.clone();
         info!("sockets started");
-        let Started { handle: arbiter, ending, ended } = arbiter::task::start(stack, log);
+        let Started { handle: arbiter, started, ending, ended } = arbiter::task::start(stack, log);
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let thread = wire.serve(outbox.clone(), requests)?;
         let sampler = Sampler::start();
@@ -140,7 +140,7 @@ impl Prepared {
             outbox,
             thread,
         };
-        Ok(Serving { arbiter, dispatcher, bus, ending, end })
+        Ok(Serving { arbiter, dispatcher, bus, started, ending, end })
     }
 }
 
@@ -152,6 +152,8 @@ pub struct Serving {
     pub dispatcher: Dispatcher,
     /// What happens.
     pub bus: EventBus,
+    /// Told when the watchers that start with it have been started.
+    pub started: oneshot::Receiver<()>,
     /// Cancelled when a shutdown begins.
     pub ending: CancellationToken,
     /// The way to its end.

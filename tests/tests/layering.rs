@@ -52,6 +52,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["controller"],
             &["metrics", "notify", "pidfile"],
             &["environment", "serving"],
+            &["fuzz", "library"],
             &["signals"],
             &["daemon"],
             &["cli"],

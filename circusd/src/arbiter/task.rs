@@ -48,6 +48,8 @@ struct Task {
 pub struct Started {
     /// The way to it.
     pub handle: ArbiterHandle,
+    /// Told when the watchers that start with it have been started.
+    pub started: oneshot::Receiver<()>,
     /// Cancelled when a shutdown begins.
     pub ending: CancellationToken,
     /// Told when a shutdown has ended; gets the connection to the kernel.
@@ -59,6 +61,7 @@ pub fn start(stack: Stack, log: Option<DaemonLog>) -> Started {
     let leftovers = stack.leftovers;
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
+    let (tell, started) = oneshot::channel();
     let task = Task {
         roster: Arc::new(stack.roster),
         builder: stack.builder,
@@ -72,18 +75,19 @@ pub fn start(stack: Stack, log: Option<DaemonLog>) -> Started {
         hung_up: Vec::new(),
     };
     let ending = task.cancelled.clone();
-    task::spawn(task.run(leftovers, inbox, ended));
-    Started { handle: ArbiterHandle::new(messages), ending, ended: end }
+    task::spawn(task.run(leftovers, tell, inbox, ended));
+    Started { handle: ArbiterHandle::new(messages), started, ending, ended: end }
 }
 
 impl Task {
     async fn run(
         mut self,
         leftovers: Vec<Leftover>,
+        started: oneshot::Sender<()>,
         mut inbox: mpsc::Receiver<Message>,
         ended: oneshot::Sender<Option<KernelClient>>,
     ) {
-        self.begin(leftovers).await;
+        self.begin(leftovers, started).await;
         self.guard_kernel();
         let mut ending: Option<task::JoinHandle<()>> = None;
         loop {
@@ -145,7 +149,7 @@ impl Task {
     }
 
     /// Takes over what is there and starts the rest.
-    async fn begin(&self, leftovers: Vec<Leftover>) {
+    async fn begin(&self, leftovers: Vec<Leftover>, started: oneshot::Sender<()>) {
         let watchers = &self.roster.watchers;
         inherit::take_over(watchers).await;
         let waiting = inherit::end(&self.builder, leftovers, watchers);
@@ -160,7 +164,12 @@ impl Task {
             // The gate is new, so nothing can be in the way.
             return;
         };
-        task::spawn(group::start(fresh, pause, self.cancelled.clone(), permit));
+        let starting = group::start(fresh, pause, self.cancelled.clone(), permit);
+        task::spawn(async move {
+            starting.await;
+            // circusd answers commands before.
+            let _ = started.send(());
+        });
     }
 
     async fn receive(&mut self, message: Message) {

@@ -10,6 +10,8 @@ pub mod diff;
 mod dump;
 mod env;
 mod expand;
+#[cfg(test)]
+mod golden_tests;
 pub mod hook;
 mod include;
 mod ini;
@@ -30,13 +32,10 @@ mod values;
 mod virtualenv;
 mod watcher;
 
-pub use command_line::{SplitError, quote, split};
+pub use command_line::{quote, split};
 pub use dump::dump;
 pub use ini::{Sections, sections};
 pub use load::{Loaded, load, of_sections};
-pub use model::*;
-pub use plugin::watcher as plugin_watcher;
-pub use problem::{ConfigErrors, Problem, Warning};
+pub use problem::{ConfigErrors, Problem};
 pub use spawn::{SpawnContext, SpawnPlan, SpawnPlanError, plan, variables};
 pub use unserved::unserved;
-pub use virtualenv::VirtualenvError;

@@ -55,6 +55,7 @@ pub(crate) fn read(
 ///
 /// # Errors
 /// The problems of the options, if they do not come from `load`, which has checked them.
+#[allow(dead_code, reason = "for the arbiter, which does not run plugins yet")]
 pub fn watcher(
     plugin: &PluginConfig,
     cmd: impl Into<String>,

@@ -68,11 +68,6 @@ impl Companion {
         Ok(Self { pid, pidfd, reaped, ended, stdout, stderr })
     }
 
-    /// Its pid.
-    pub fn pid(&self) -> i32 {
-        self.pid
-    }
-
     /// Waits for its end; none when nobody knows how it ended. May be given up and called again.
     pub async fn ended(&mut self) -> Option<Exit> {
         // The sender is dropped without a word only when circusd ends.

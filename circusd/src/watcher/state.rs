@@ -138,6 +138,7 @@ impl State {
     }
 
     /// A hook runs, and everything else waits for it.
+    #[cfg(test)]
     pub fn waits_for_hook(&self) -> bool {
         self.asked.is_some()
     }

@@ -6,6 +6,7 @@ use crate::hook::outcome::Outcome;
 use crate::hook::point::HookPoints;
 use protocol::circus::event::EventKind;
 use protocol::signal::Signal;
+use std::fmt;
 use std::time::Duration;
 
 /// The options that steer the life cycle.
@@ -31,8 +32,9 @@ pub struct Rules {
     pub hooks: HookPoints,
 }
 
-/// What `status` shows.
+/// What a watcher is doing, as `circusctl status` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Status {
     /// No process, none wanted.
     Stopped,
@@ -45,7 +47,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The word on the wire.
+    /// Returns the word that replies carry, such as `active`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
@@ -53,6 +55,12 @@ impl Status {
             Self::Active => "active",
             Self::Stopping => "stopping",
         }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -15,7 +15,9 @@ macro_rules! compare {
         groups: [$($group:ident => $prefix:literal),* $(,)?],
         ignored: [$($ignored:ident),* $(,)?] $(,)?
     }) => {
-        /// The keys that are compared, as they are written; `*` stands for the rest of a name.
+        /// The keys that are compared, as they are written; `*` stands for the rest of a name. The tests hold
+        /// the documentation to them.
+        #[cfg(test)]
         pub const $list: &[&str] = &[
             $(shown!($key $(as $shown)?),)*
             $(concat!($prefix, "*"),)*

@@ -8,8 +8,10 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub use keys::{CIRCUS_KEYS, SOCKET_KEYS, WATCHER_KEYS};
+#[cfg(test)]
+use keys::{CIRCUS_KEYS, SOCKET_KEYS, WATCHER_KEYS};
+#[cfg(test)]
+use plan::effect_of;
 pub use plan::{
-    CircusStep, Effect, ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, diff,
-    effect_of, in_force,
+    Effect, ReloadPlan, SocketChange, SocketStep, WatcherChange, WatcherStep, diff, in_force,
 };

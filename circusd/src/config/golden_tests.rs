@@ -3,9 +3,8 @@
 //! The recordings and their exact environment are described in `tests/golden/config/README.md`, the
 //! differences in `docs/differences.md`.
 
-#![expect(clippy::expect_used, reason = "a test may fail loudly, in its helpers too")]
-
-use circusd::config::{Loaded, SpawnContext, WatcherConfig, dump, load, plan};
+use super::model::WatcherConfig;
+use super::{Loaded, SpawnContext, dump, load, plan};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
