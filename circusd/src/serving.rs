@@ -8,6 +8,7 @@ use crate::arbiter;
 use crate::arbiter::build::{self, BuildError, Stack};
 use crate::arbiter::builder::WatcherError;
 use crate::arbiter::handle::ArbiterHandle;
+use crate::arbiter::plugin_failure;
 use crate::arbiter::recovery::dispensable;
 use crate::arbiter::task::Started;
 use crate::config::model::{CircusConfig, Config};
@@ -65,6 +66,7 @@ pub struct Prepared {
     outbox: Outbox,
     bus: EventBus,
     from_hooks: mpsc::Receiver<Request>,
+    environment: Arc<Vec<(String, String)>>,
 }
 
 /// Binds the endpoints, opens the sockets and makes the watchers, which take over what the kernel hosts.
@@ -82,8 +84,9 @@ pub async fn prepare(
     let (to_us, from_hooks) = mpsc::channel(request::QUEUE);
     let owner = circus.endpoint_owner.as_deref();
     let wire = Wire::bind(&circus.endpoint, &circus.pubsub_endpoint, owner)?;
-    let stack = build::build(config, Arc::new(environment), bus.clone(), to_us).await?;
-    Ok(Prepared { circus, wire, stack, outbox, bus, from_hooks })
+    let environment = Arc::new(environment);
+    let stack = build::build(config, Arc::clone(&environment), bus.clone(), to_us).await?;
+    Ok(Prepared { circus, wire, stack, outbox, bus, from_hooks, environment })
 }
 
 impl Prepared {
@@ -106,7 +109,7 @@ impl Prepared {
     /// # Errors
     /// No thread could be started.
     pub async fn serve(self, log: Option<DaemonLog>, upgrades: Upgrades) -> io::Result<Serving> {
-        let Self { circus, wire, stack, outbox, bus, from_hooks } = self;
+        let Self { circus, wire, stack, outbox, bus, from_hooks, environment } = self;
         let sockets = stack.roster.sockets.clone();
         let journal = stack.builder.journal.clone();
         info!("sockets started");
@@ -122,6 +125,7 @@ impl Prepared {
         }
         let dispatcher = Dispatcher::new(arbiter.clone(), sampler, bus.clone(), upgrades.clone());
         let stop = CancellationToken::new();
+        tokio::spawn(plugin_failure::attend(arbiter.clone(), bus.clone(), environment));
         let hooks = hook_requests::serve(dispatcher.clone(), bus.clone(), from_hooks, stop.clone());
         tokio::spawn(hooks);
         let controller =

@@ -62,6 +62,8 @@ impl Signal {
     pub const HUP: Self = Self(1);
     /// SIGKILL.
     pub const KILL: Self = Self(9);
+    /// SIGINT.
+    pub const INT: Self = Self(2);
     /// SIGTERM.
     pub const TERM: Self = Self(15);
 

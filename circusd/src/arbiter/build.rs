@@ -7,6 +7,7 @@ use super::builder::{Beginning, WatcherBuilder, WatcherError};
 use super::builtin;
 use super::handle::Roster;
 use super::order;
+use super::plugins::{self, Place};
 use super::recovery::{self, Leftover, Plan, Planned};
 use crate::config::model::Config;
 use crate::event_bus::EventBus;
@@ -70,6 +71,10 @@ pub async fn build(
     requests: Requests,
 ) -> Result<Stack, BuildError> {
     let mut config = config;
+    let folder = folder(config.path.as_deref());
+    let circus = config.circus.clone();
+    let place = Place { circus: &circus, environment: &environment, folder: &folder };
+    plugins::add_watchers(&mut config, &place);
     let kernel = kernel_for(&config).await?;
     let table = SocketTable::open(&config.sockets, kernel.as_ref()).await?;
     table.mark_outdated(&mut config.sockets);
@@ -91,7 +96,7 @@ pub async fn build(
         stats_endpoint: circus.stats_endpoint.clone(),
         check_delay: circus.check_delay,
         python: circus.python.clone(),
-        folder: folder(config.path.as_deref()),
+        folder: folder.clone(),
         requests,
     });
     let owner = Arc::from(circus.endpoint.as_str());

@@ -9,6 +9,8 @@ pub mod handle;
 pub mod inherit;
 pub mod kernel_loss;
 pub mod order;
+pub mod plugin_failure;
+pub mod plugins;
 pub mod recovery;
 pub mod reload;
 pub mod task;

@@ -8,7 +8,8 @@ use super::build::{self, BuildError};
 use super::builder::{Beginning, WatcherBuilder, WatcherError};
 use super::gate::{Busy, OperationName, Permit};
 use super::handle::{GroupOperation, Message, Roster};
-use super::{builtin, group, order, recovery};
+use super::plugins::Place;
+use super::{builtin, group, order, plugins, recovery};
 use crate::cause::chain;
 use crate::config::diff::{self, Effect, ReloadPlan, WatcherChange, WatcherStep};
 use crate::config::model::{Config, WatcherConfig};
@@ -122,11 +123,17 @@ impl Reload {
         for warning in &loaded.warnings {
             warn!("{warning}");
         }
+        let mut config = loaded.config;
+        // They run with what is in force, which is not all that the file says.
+        let circus = diff::in_force(&self.roster.config.circus, &config.circus);
+        let folder = &self.builder.surroundings.folder;
+        let place = Place { circus: &circus, environment: &self.builder.environment, folder };
+        plugins::add_watchers(&mut config, &place);
         // Our own watchers are in no file, and stay as they are.
         let of_the_file = |name: &&str| !builtin::is_own(name, &self.roster.config);
         let running = self.roster.watchers.iter().map(|watcher| watcher.identity().name.as_str());
         let running: Vec<&str> = running.filter(of_the_file).collect();
-        Ok((diff::diff(&self.roster.config, &running, &loaded.config), loaded.config))
+        Ok((diff::diff(&self.roster.config, &running, &config), config))
     }
 
     /// Reloads; the reply goes out when everything was checked.

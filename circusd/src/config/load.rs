@@ -89,7 +89,7 @@ fn read_sections(
             sockets.extend(socket::read(ini, section, &names, use_papa, report));
         } else if section.starts_with(plugin::PREFIX) {
             taken.claim("watcher", section, section, ini, report);
-            plugins.extend(plugin::read(ini, section, &names, report));
+            plugins.extend(plugin::read(ini, section, &env, &names, report));
         } else {
             warn_of_unknown_section(ini, section, report);
         }

@@ -36,6 +36,7 @@ pub use command_line::{quote, split};
 pub use dump::dump;
 pub use ini::{Sections, sections};
 pub use load::{Loaded, load, of_sections};
+pub use plugin::watcher as plugin_watcher;
 pub use problem::{ConfigErrors, Problem};
 pub use spawn::{SpawnContext, SpawnPlan, SpawnPlanError, plan, variables};
 pub use unserved::unserved;

@@ -257,4 +257,6 @@ pub struct PluginConfig {
     pub priority: i64,
     /// Every key of the section.
     pub options: IndexMap<String, String>,
+    /// The environment that the file gives it, before `$NAME` is replaced.
+    pub env: IndexMap<String, String>,
 }

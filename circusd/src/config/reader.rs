@@ -36,7 +36,6 @@ impl<'a> SectionReader<'a> {
     }
 
     /// Reads keys that come from elsewhere than a file that was just parsed.
-    #[allow(dead_code, reason = "for the arbiter, which does not run plugins yet")]
     pub(crate) fn of_options<'o>(
         section: &'a str,
         file: &Path,

@@ -14,9 +14,6 @@ pub fn unserved(config: &Config) -> Vec<String> {
             found.push(format!("[circus] {key} is not served by this version and has no effect"));
         }
     }
-    for plugin in &config.plugins {
-        found.push(format!("[{}] is not run: this version has no plugins", plugin.name));
-    }
     for watcher in &config.watchers {
         found.extend(of_watcher(watcher));
     }

@@ -74,6 +74,8 @@ pub struct State {
     cleared: bool,
     /// A connection starts an on-demand watcher only from then on, because a hook or its command refused.
     refused_until: Option<Instant>,
+    /// Its processes take long until they fail: one that has lived less than `check_delay` has failed.
+    fails_late: bool,
 }
 
 impl State {
@@ -97,7 +99,15 @@ impl State {
             backlog: VecDeque::new(),
             cleared: false,
             refused_until: None,
+            fails_late: false,
         }
+    }
+
+    /// The same for processes that take long until they fail, as those that have to import half of Python first.
+    #[must_use]
+    pub fn failing_late(mut self, fails_late: bool) -> Self {
+        self.fails_late = fails_late;
+        self
     }
 
     /// What `status` shows.

@@ -131,7 +131,8 @@ pub fn start(parts: Parts) -> WatcherHandle {
         use_papa: config.use_papa,
     });
     let desired = u32::try_from(config.numprocesses.max(0)).unwrap_or(u32::MAX);
-    let state = State::new(rules(&config, parts.check_delay), desired);
+    let state = State::new(rules(&config, parts.check_delay), desired)
+        .failing_late(config.name.starts_with("plugin:"));
     let (messages, inbox) = mpsc::channel(QUEUE);
     let handle = WatcherHandle::new(Arc::clone(&identity), messages);
     let mut task = Task {

@@ -1,6 +1,9 @@
 //! The programs together, as a user meets them.
 #![expect(clippy::expect_used, reason = "a test fails loudly")]
 
+mod plugin_statsd;
+mod plugins;
+
 mod background;
 mod bad_input;
 mod command_reloader;

@@ -117,7 +117,9 @@ impl State {
 
     pub(super) fn pace(&mut self, now: Instant, wid: Wid, lived: Duration) {
         let slot = self.slots.entry(wid).or_default();
-        let wait = slot.pacing.after_death(lived, self.rules.check_delay);
+        let ceiling = self.rules.check_delay;
+        let young = if self.fails_late { ceiling } else { Duration::ZERO };
+        let wait = slot.pacing.after_death(lived, ceiling, young);
         slot.not_before = (wait > Duration::ZERO).then(|| now + wait);
     }
 
