@@ -46,7 +46,7 @@ pub struct Arguments {
     /// Print the version
     #[arg(long)]
     version: bool,
-    /// Seconds between circusd's looks at its watchers, for classes in Python that ask
+    /// Seconds between circusd's looks at its watchers, 5 unless said otherwise
     #[arg(long, value_name = "SECONDS")]
     check_delay: Option<f64>,
     /// Least important messages to log: critical, error, warning, info or debug
@@ -103,7 +103,12 @@ fn serve(arguments: Arguments) -> Result<(), CommandError> {
         return Err(no_python(&error));
     };
     let section = values.get("name").cloned().unwrap_or(class);
-    let options = Options::new(section.clone(), values);
+    let mut options = Options::new(section.clone(), values);
+    if let Some(seconds) = arguments.check_delay {
+        options = options.with_check_delay(Duration::try_from_secs_f64(seconds).map_err(|_| {
+            CommandError::local(format!("--check-delay {seconds} is no time; write seconds"))
+        })?);
+    }
     let mut plugin =
         builtin.build(&options).map_err(|error| CommandError::local(error.to_string()))?;
     let log = logging::Settings::plain(&arguments.log_level, &arguments.log_output)

@@ -6,6 +6,8 @@
 //! loop that runs any of them, [`invocation`] the command line that starts one and [`config_text`] the form of its
 //! options there, [`cli`] the program. Options are checked by building the plugin, which does nothing else; so circusd can do it too.
 
+pub mod flapping;
+
 pub mod circus;
 pub mod cli;
 pub mod command_reloader;

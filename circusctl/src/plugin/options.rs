@@ -33,11 +33,15 @@ impl fmt::Display for OptionError {
     }
 }
 
+/// The pace of circusd when nobody says otherwise; the original never tells a plugin.
+const CHECK_DELAY: Duration = Duration::from_secs(5);
+
 /// The options of one plugin.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     section: String,
     values: BTreeMap<String, String>,
+    check_delay: Duration,
 }
 
 impl Options {
@@ -46,7 +50,19 @@ impl Options {
         section: impl Into<String>,
         values: impl IntoIterator<Item = (String, String)>,
     ) -> Self {
-        Self { section: section.into(), values: values.into_iter().collect() }
+        let values = values.into_iter().collect();
+        Self { section: section.into(), values, check_delay: CHECK_DELAY }
+    }
+
+    /// The same where circusd looks at its watchers in other intervals.
+    #[must_use]
+    pub fn with_check_delay(self, check_delay: Duration) -> Self {
+        Self { check_delay, ..self }
+    }
+
+    /// The longest that circusd waits before it replaces a process.
+    pub fn check_delay(&self) -> Duration {
+        self.check_delay
     }
 
     /// The section that they stand in.

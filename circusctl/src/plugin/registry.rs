@@ -23,6 +23,11 @@ pub struct Builtin {
 /// All of them.
 pub const BUILTIN: &[Builtin] = &[
     Builtin {
+        names: &["circus.plugins.flapping.Flapping"],
+        options: &[super::flapping::rules::OPTIONS],
+        build: |options| Ok(Box::new(super::flapping::plugin::Flapping::new(options)?)),
+    },
+    Builtin {
         names: &["circus.plugins.statsd.StatsdEmitter", "circus.plugins._statsd.StatsdEmitter"],
         options: &[statsd::OPTIONS],
         build: |options| Ok(Box::new(StatsdEmitter::new(options)?)),

@@ -336,6 +336,22 @@ mod tests {
     }
 
     #[test]
+    fn what_flapping_cannot_read_in_a_watcher_is_warned_about() {
+        let text = "[watcher:w]\ncmd = x\nflapping.window = soon\nflapping.atempts = 3\n\
+                    flapping.max_retry = -1\n";
+        let loaded = load_text(text).expect("usable");
+        assert_eq!(
+            lines(&loaded.warnings),
+            [
+                "circus.ini:3: [watcher:w] flapping.window = soon: not a time; write seconds from 0 on, \
+                 such as 7 or 0.5; it is ignored",
+                "circus.ini:4: [watcher:w] flapping.atempts: not an option of the plugin Flapping, which has \
+                 attempts, window, retry_in, max_retry, active",
+            ]
+        );
+    }
+
+    #[test]
     fn files_of_one_pattern_are_read_in_the_order_of_their_names() {
         let watcher = |cmd: &str| format!("[watcher:w]\ncmd = {cmd}\n");
         let (first, second) = (watcher("first"), watcher("second"));

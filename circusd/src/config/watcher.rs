@@ -10,6 +10,8 @@ use super::near_miss;
 use super::problem::{Report, Severity};
 use super::reader::SectionReader;
 use super::{hook, stream, values};
+use circusctl::plugin::flapping::rules::{OPTIONS, Settings};
+use circusctl::plugin::options::Options;
 use indexmap::IndexMap;
 use protocol::circus::option::LIMITS;
 use std::collections::BTreeMap;
@@ -61,6 +63,9 @@ const MISPLACED: &[(&str, &str)] =
 /// A free key that plugins read; circus checks its type.
 pub(crate) const CHECK_FLAPPING: &str = "check_flapping";
 
+/// What the free keys begin with that the plugin Flapping reads.
+const FLAPPING: &str = "flapping.";
+
 /// Reads the section; none if it is empty, refused or not of this kind. `use_papa` is what holds when the
 /// section does not say.
 pub(crate) fn read(
@@ -95,7 +100,26 @@ pub(crate) fn read(
         let message = "the watcher will not start any process";
         keys.key_problem(Severity::Warning, "numprocesses", Some("0".to_owned()), message);
     }
+    check_flapping(&mut keys, &config);
     (!keys.is_refused()).then_some(config)
+}
+
+/// What the plugin Flapping will read of the section, if it runs; it goes on without what is wrong.
+fn check_flapping(keys: &mut SectionReader<'_>, config: &WatcherConfig) {
+    let own = |key: &str| key.strip_prefix(FLAPPING).map(str::to_owned);
+    let given = config.free.iter().filter(|(key, _)| own(key).is_some());
+    let options = Options::new(keys.section, given.map(|(key, text)| (key.clone(), text.clone())));
+    if let Err(error) = Settings::read(&options, FLAPPING, Settings::default()) {
+        let message = format!("{}; it is ignored", error.reason);
+        keys.key_problem(Severity::Warning, &error.key, error.value, message);
+    }
+    for (key, name) in config.free.keys().filter_map(|key| Some((key, own(key)?))) {
+        if !OPTIONS.contains(&name.as_str()) {
+            let all = OPTIONS.join(", ");
+            let message = format!("not an option of the plugin Flapping, which has {all}");
+            keys.key_problem(Severity::Warning, key, None, message);
+        }
+    }
 }
 
 /// Reads all keys over the values of `base`.

@@ -63,12 +63,12 @@ impl Dispatcher {
             Command::Resize { name, change, waiting } => {
                 operate::resize(&self.arbiter, &roster, &name, change, waiting).await
             }
-            Command::Start { selection, waiting } => {
-                let verb = operate::Verb::start();
+            Command::Start { selection, paused, waiting } => {
+                let verb = operate::Verb::start(paused);
                 operate::selected(&self.arbiter, &roster, &selection, verb, waiting).await
             }
-            Command::Stop { selection, waiting } => {
-                let verb = operate::Verb::stop();
+            Command::Stop { selection, pause, waiting } => {
+                let verb = operate::Verb::stop(pause);
                 operate::selected(&self.arbiter, &roster, &selection, verb, waiting).await
             }
             Command::Restart { selection: Selection::All, waiting } => {
@@ -130,8 +130,8 @@ fn duration(seconds: f64) -> Duration {
 /// The name of the operation in the words of the original's lock.
 pub(super) fn lock_name(operation: Operation) -> &'static str {
     match operation {
-        Operation::Start | Operation::Resume => "watcher_start",
-        Operation::Stop => "watcher_stop",
+        Operation::Start | Operation::Unpause | Operation::Resume => "watcher_start",
+        Operation::Stop | Operation::Pause => "watcher_stop",
         Operation::Restart => "watcher_restart",
         Operation::Reload { .. } => "watcher_reload",
         Operation::Resize(change) if change < 0 => "watcher_decr",

@@ -26,19 +26,19 @@ pub struct Verb {
 }
 
 impl Verb {
-    /// `start`.
-    pub fn start() -> Self {
+    /// `start`, of one only if it is `paused`.
+    pub fn start(paused: bool) -> Self {
         Self {
-            one: Operation::Start,
+            one: if paused { Operation::Unpause } else { Operation::Start },
             group: GroupOperation::Start,
             group_name: "arbiter_start_watchers",
         }
     }
 
-    /// `stop`.
-    pub fn stop() -> Self {
+    /// `stop`, of one as a `pause`.
+    pub fn stop(pause: bool) -> Self {
         Self {
-            one: Operation::Stop,
+            one: if pause { Operation::Pause } else { Operation::Stop },
             group: GroupOperation::Stop,
             group_name: "arbiter_stop_watchers",
         }
@@ -212,10 +212,10 @@ pub(super) fn refused(error: ArbiterError) -> Failure {
 
 fn info(operation: Operation, changes: &Changes) -> Value {
     match operation {
-        Operation::Start | Operation::Resume => {
+        Operation::Start | Operation::Unpause | Operation::Resume => {
             json!({"started": changes.started, "kept": changes.kept})
         }
-        Operation::Stop | Operation::Resize(_) => Value::Null,
+        Operation::Stop | Operation::Pause | Operation::Resize(_) => Value::Null,
         Operation::Restart | Operation::Reload { .. } => json!({
             "stopped": changes.stopped,
             "started": changes.started,

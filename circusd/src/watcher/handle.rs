@@ -126,6 +126,10 @@ pub enum Operation {
     Resume,
     /// Stop every process.
     Stop,
+    /// Stop every process for the time being: what the operator wants stays as it is.
+    Pause,
+    /// Start, if a pause has stopped it and nobody has had another wish since.
+    Unpause,
     /// Stop, then start.
     Restart,
     /// Change the number of processes by this much.

@@ -110,6 +110,8 @@ struct Task {
     hooking: Hooking,
     /// An on-demand watcher reacts to connections. It does not after `stop`, until it is started again.
     armed: bool,
+    /// It was stopped for the time being, and no operator has had another wish since.
+    paused: bool,
     keeping: Keeping,
 }
 
@@ -156,6 +158,7 @@ pub fn start(parts: Parts) -> WatcherHandle {
         demand: Demand::default(),
         hooking: Hooking::new(parts.hooks),
         armed: false,
+        paused: false,
         keeping: parts.keeping,
     };
     for process in parts.adopted {

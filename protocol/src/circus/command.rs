@@ -125,6 +125,8 @@ pub enum Command {
     Start {
         /// Which.
         selection: Selection,
+        /// Only those that a pause has stopped, and that nobody has stopped or started since.
+        paused: bool,
         /// Answer when it is done.
         waiting: bool,
     },
@@ -132,6 +134,8 @@ pub enum Command {
     Stop {
         /// Which.
         selection: Selection,
+        /// For the time being: what operators want stays as it is. Only for one watcher.
+        pause: bool,
         /// Answer when it is done.
         waiting: bool,
     },
@@ -264,12 +268,16 @@ impl Command {
             "numprocesses" => Self::NumProcesses(properties.optional_name()?),
             "incr" => properties.resize(1)?,
             "decr" => properties.resize(-1)?,
-            "start" => {
-                Self::Start { selection: properties.selection()?, waiting: properties.waiting() }
-            }
-            "stop" => {
-                Self::Stop { selection: properties.selection()?, waiting: properties.waiting() }
-            }
+            "start" => Self::Start {
+                selection: properties.selection()?,
+                paused: properties.flag("paused"),
+                waiting: properties.waiting(),
+            },
+            "stop" => Self::Stop {
+                selection: properties.selection()?,
+                pause: properties.flag("pause"),
+                waiting: properties.waiting(),
+            },
             "restart" => {
                 Self::Restart { selection: properties.selection()?, waiting: properties.waiting() }
             }

@@ -1,6 +1,7 @@
 //! The programs together, as a user meets them.
 #![expect(clippy::expect_used, reason = "a test fails loudly")]
 
+mod plugin_flapping;
 mod plugin_statsd;
 mod plugins;
 

@@ -63,8 +63,8 @@ sessions! {
 /// Sessions and single observations that are not played: file, session or case, and where that is tested or
 /// what it waits for.
 const ELSEWHERE: &[(&str, &str, &str)] = &[
-    ("commands/plugins.jsonl", "plugins", "needs plugins"),
-    ("commands/plugins.jsonl", "plugins/requests-of-the-flapping-plugin", "needs plugins"),
+    ("commands/plugins.jsonl", "plugins", "e2e::plugin_flapping"),
+    ("commands/plugins.jsonl", "plugins/requests-of-the-flapping-plugin", "e2e::plugin_flapping"),
     ("events.jsonl", "events/subscription-prefixes", "subscriptions"),
     ("multicast.jsonl", "multicast/any-bytes", "datagrams"),
     ("multicast.jsonl", "multicast/empty", "datagrams"),

@@ -21,10 +21,24 @@ impl Task {
             self.keeping.runs = match operation {
                 Operation::Start | Operation::Restart | Operation::Reload { .. } => Runs::Yes,
                 Operation::Stop => Runs::No,
-                Operation::Resume | Operation::Resize(_) => self.keeping.runs,
+                Operation::Pause
+                | Operation::Unpause
+                | Operation::Resume
+                | Operation::Resize(_) => self.keeping.runs,
             };
         }
+        let was_paused = self.paused;
+        self.paused = match operation {
+            // One that the operator has stopped stays with him.
+            Operation::Pause => self.keeping.runs != Runs::No,
+            Operation::Resume | Operation::Resize(_) => was_paused,
+            _ => false,
+        };
         let token = self.expect(permit, reply);
+        if operation == Operation::Unpause && !was_paused {
+            self.answer(token, Changes::default());
+            return self.say_when_noted(begun, ended);
+        }
         if let Some(input) = self.input_for(operation, token) {
             self.feed(input);
         }
@@ -33,7 +47,7 @@ impl Task {
 
     fn input_for(&mut self, operation: Operation, token: Token) -> Option<Input> {
         Some(match operation {
-            Operation::Start => {
+            Operation::Start | Operation::Unpause => {
                 self.arm();
                 Input::Start(token)
             }
@@ -41,7 +55,7 @@ impl Task {
                 self.arm();
                 Input::Resume(token)
             }
-            Operation::Stop => {
+            Operation::Stop | Operation::Pause => {
                 self.disarm();
                 self.hooking.hurry(self.state.rules().graceful_timeout);
                 Input::Stop(token)
