@@ -4,6 +4,8 @@
 //! [`Role::of`] before it looks at anything else. Runs nothing itself.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata};
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +48,7 @@ impl Role {
     }
 
     /// The program to run, and the arguments that put it into its role: the one beside our own file, else
-    /// the first on PATH, else ourselves.
+    /// the first on PATH, else ourselves. A script is none: circus from PyPI installs some of these names.
     ///
     /// # Errors
     /// [`NotInstalled`]: there is none, and we are not circusd.
@@ -74,7 +76,14 @@ impl Role {
 pub struct NotInstalled(&'static str);
 
 fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    let runs = |meta: Metadata| meta.is_file() && meta.permissions().mode() & 0o111 != 0;
+    path.metadata().is_ok_and(runs) && !is_script(path)
+}
+
+fn is_script(path: &Path) -> bool {
+    let mut start = [0; 2];
+    // What cannot be read can still be run, and is no script then.
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == *b"#!"
 }
 
 #[cfg(test)]

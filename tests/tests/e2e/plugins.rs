@@ -216,6 +216,12 @@ fn one_circusd_alone_runs_its_built_in_plugins_and_takes_them_with_it() {
     let alone = env.path("bin");
     fs::create_dir(&alone).expect("new");
     fs::copy(program::built("circusd"), alone.join("circusd")).expect("copied");
+    // As circus from PyPI has them in its directory.
+    for name in ["circus-plugin", "circusd-stats"] {
+        fs::write(alone.join(name), "#!/bin/false\n").expect("written");
+        fs::set_permissions(alone.join(name), PermissionsExt::from_mode(0o755)).expect("ours");
+    }
+    let env = env.circus("statsd = True\nstats_endpoint = ipc://stats");
     env.write_ini("[plugin:s]\nuse = circus.plugins.statsd.StatsdEmitter\n");
     let mut command = Command::new(alone.join("circusd"));
     let usual = env.command();
@@ -226,6 +232,7 @@ fn one_circusd_alone_runs_its_built_in_plugins_and_takes_them_with_it() {
     circusd.wait_for_log("circus.plugins.statsd.StatsdEmitter");
     let plugin = process::Handle::open(pid).expect("it runs");
     circusd.wait_for_log("the plugin runs");
+    circusd.wait_for_log("circusd-stats publishes");
     circusd.kill();
     assert!(plugin.wait(PATIENCE), "it outlives the circusd that started it");
 }
