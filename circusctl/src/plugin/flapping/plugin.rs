@@ -63,8 +63,9 @@ impl Flapping {
 
     fn reap(&mut self, circus: &mut Circus, event: &Event) {
         let (name, slack) = (event.watcher.as_str(), self.check_delay);
+        let asked = event.pid().is_some_and(|pid| self.watched(name).was_asked(pid));
         // What its section says is asked for when it matters for the first time.
-        if self.read.insert(name.to_owned()) {
+        if !asked && self.read.insert(name.to_owned()) {
             let settings = self.settings_of(circus, name);
             self.watched(name).set(settings);
         }

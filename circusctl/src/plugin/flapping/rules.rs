@@ -111,6 +111,11 @@ impl Watched {
         self.asked.insert(pid);
     }
 
+    /// The process was asked to end.
+    pub fn was_asked(&self, pid: i32) -> bool {
+        self.asked.contains(&pid)
+    }
+
     /// A process has ended. `slack` is how much longer than `window` the deaths may be apart, because circusd
     /// waits before it starts the next process.
     pub fn reap(&mut self, pid: Option<i32>, now: Instant, slack: Duration) -> Option<Verdict> {
