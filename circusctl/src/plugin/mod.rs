@@ -6,8 +6,6 @@
 //! loop that runs any of them, [`invocation`] the command line that starts one and [`config_text`] the form of its
 //! options there, [`cli`] the program. Options are checked by building the plugin, which does nothing else; so circusd can do it too.
 
-pub mod flapping;
-
 pub mod circus;
 pub mod cli;
 pub mod command_reloader;
@@ -15,6 +13,7 @@ pub mod config_text;
 pub mod ending;
 pub mod errand;
 pub mod event;
+pub mod flapping;
 pub mod http_observer;
 pub mod interface;
 pub mod invocation;

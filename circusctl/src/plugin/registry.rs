@@ -1,6 +1,7 @@
 //! The built-in plugins by the names that ini files have for them.
 
 use super::command_reloader::{self, CommandReloader};
+use super::flapping;
 use super::http_observer::{self, HttpObserver};
 use super::interface::Plugin;
 use super::options::{OptionError, Options};
@@ -24,8 +25,8 @@ pub struct Builtin {
 pub const BUILTIN: &[Builtin] = &[
     Builtin {
         names: &["circus.plugins.flapping.Flapping"],
-        options: &[super::flapping::rules::OPTIONS],
-        build: |options| Ok(Box::new(super::flapping::plugin::Flapping::new(options)?)),
+        options: &[flapping::rules::OPTIONS],
+        build: |options| Ok(Box::new(flapping::plugin::Flapping::new(options)?)),
     },
     Builtin {
         names: &["circus.plugins.statsd.StatsdEmitter", "circus.plugins._statsd.StatsdEmitter"],

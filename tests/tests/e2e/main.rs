@@ -1,10 +1,6 @@
 //! The programs together, as a user meets them.
 #![expect(clippy::expect_used, reason = "a test fails loudly")]
 
-mod plugin_flapping;
-mod plugin_statsd;
-mod plugins;
-
 mod background;
 mod bad_input;
 mod command_reloader;
@@ -29,6 +25,9 @@ mod migration;
 mod observers;
 mod output;
 mod own_signals;
+mod plugin_flapping;
+mod plugin_statsd;
+mod plugins;
 mod python_clients;
 mod python_hooks;
 mod python_streams;
