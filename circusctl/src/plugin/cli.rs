@@ -1,7 +1,8 @@
 //! The command line of circus-plugin, that of the original.
 
+use super::interface::Plugin;
 use super::invocation::Invocation;
-use super::options::Options;
+use super::options::{OptionError, Options};
 use super::python::{self, PythonError};
 use super::registry::Builtin;
 use super::runner::{self, RunError, Surroundings};
@@ -45,7 +46,7 @@ pub struct Arguments {
     config: Option<String>,
     /// Print the version
     #[arg(long)]
-    version: bool,
+    pub(super) version: bool,
     /// Seconds between circusd's looks at its watchers, 5 unless said otherwise
     #[arg(long, value_name = "SECONDS")]
     check_delay: Option<f64>,
@@ -70,13 +71,21 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         (None, _) => Some(format!("{}\n", Arguments::command().render_usage())),
         (Some(_), _) => None,
     };
-    if let Some(printed) = printed {
-        return match ui::out(&printed) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+    match printed {
+        Some(printed) => print(&printed),
+        None => report(serve(arguments)),
     }
-    match serve(arguments) {
+}
+
+pub(super) fn print(text: &str) -> ExitCode {
+    match ui::out(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+pub(super) fn report(ended: Result<(), CommandError>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui::err(&error.text(Colour::of_stderr()));
@@ -87,8 +96,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn serve(arguments: Arguments) -> Result<(), CommandError> {
     let class = arguments.plugin.clone().unwrap_or_default();
-    let values = values(arguments.config.as_deref(), &class)?;
     let Some(builtin) = Builtin::find(&class) else {
+        let values = values(arguments.config.as_deref(), &class)?;
         let texts = values.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let error = python::become_it(&Invocation {
             endpoint: arguments.endpoint,
@@ -102,6 +111,17 @@ fn serve(arguments: Arguments) -> Result<(), CommandError> {
         });
         return Err(no_python(&error));
     };
+    serve_own(&arguments, builtin.names[0], |options| builtin.build(options))
+}
+
+/// Runs a plugin that is a part of this program; `label` tells which for the log.
+pub(super) fn serve_own(
+    arguments: &Arguments,
+    label: &str,
+    build: impl FnOnce(&Options) -> Result<Box<dyn Plugin>, OptionError>,
+) -> Result<(), CommandError> {
+    let class = arguments.plugin.clone().unwrap_or_else(|| label.to_owned());
+    let values = values(arguments.config.as_deref(), &class)?;
     let section = values.get("name").cloned().unwrap_or(class);
     let mut options = Options::new(section.clone(), values);
     if let Some(seconds) = arguments.check_delay {
@@ -109,13 +129,12 @@ fn serve(arguments: Arguments) -> Result<(), CommandError> {
             CommandError::local(format!("--check-delay {seconds} is no time; write seconds"))
         })?);
     }
-    let mut plugin =
-        builtin.build(&options).map_err(|error| CommandError::local(error.to_string()))?;
+    let mut plugin = build(&options).map_err(|error| CommandError::local(error.to_string()))?;
     let log = logging::Settings::plain(&arguments.log_level, &arguments.log_output)
         .and_then(logging::start)
         .map_err(|error| CommandError::local(error.to_string()))?;
-    let (surroundings, _tunnel) = surroundings(&arguments, section)?;
-    info!("{} is a built-in plugin, {}", surroundings.name, builtin.names[0]);
+    let (surroundings, _tunnel) = surroundings(arguments, section)?;
+    info!("{} is the plugin {label}", surroundings.name);
     let ended = runner::run(plugin.as_mut(), &surroundings);
     if let Err(reason) = &ended
         && !log.shows_on_stderr()

@@ -4,7 +4,8 @@
 //! its section says. [`registry`] knows all plugins by the names that ini files have for them; each has a
 //! module of its own here, with its rules as pure functions and its I/O around them. [`runner`] is the one
 //! loop that runs any of them, [`invocation`] the command line that starts one and [`config_text`] the form of its
-//! options there, [`cli`] the program. Options are checked by building the plugin, which does nothing else; so circusd can do it too.
+//! options there, [`cli`] the program; [`program`] is the
+//! same for plugins of others. Options are checked by building the plugin, which does nothing else; so circusd can do it too.
 
 pub mod circus;
 pub mod cli;
@@ -20,6 +21,7 @@ pub mod invocation;
 pub mod option_file;
 pub mod options;
 pub mod periodic;
+pub mod program;
 pub mod python;
 pub mod python_regex;
 pub mod redis_observer;

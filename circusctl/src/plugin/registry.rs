@@ -65,6 +65,11 @@ pub const BUILTIN: &[Builtin] = &[
     },
 ];
 
+/// Whether a plugin is a program of its own: a path instead of a dotted name.
+pub fn is_program(name: &str) -> bool {
+    name.contains('/')
+}
+
 impl Builtin {
     /// The plugin of this name, if it is one of ours; `a.b:C` is the same as `a.b.C`.
     pub fn find(name: &str) -> Option<&'static Self> {
@@ -102,5 +107,6 @@ mod tests {
         }
         assert!(Builtin::find("circus.plugins.statsd:FullStats").is_some());
         assert!(Builtin::find("mypackage.MyPlugin").is_none());
+        assert!(is_program("./mine") && !is_program("mypackage.MyPlugin"));
     }
 }

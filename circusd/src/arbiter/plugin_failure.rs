@@ -10,7 +10,7 @@ use crate::config::{SpawnContext, SpawnPlan, plan, quote};
 use crate::event_bus::{EventBus, Numbered};
 use crate::hook::command;
 use crate::watcher::handle::Operation;
-use circusctl::plugin::registry::Builtin;
+use circusctl::plugin::registry::{Builtin, is_program};
 use indexmap::IndexMap;
 use protocol::circus::event::topic_name;
 use serde_json::{Value, json};
@@ -104,7 +104,7 @@ async fn look(
     };
     let watcher = config.watchers.iter().find(|watcher| watcher.name == plugin.name);
     let (Some(watcher), Some(handle)) = (watcher, roster.find(&plugin.name)) else { return };
-    if Builtin::find(&plugin.use_class).is_some() {
+    if Builtin::find(&plugin.use_class).is_some() || is_program(&plugin.use_class) {
         return;
     }
     let PluginConfig { name, use_class, .. } = plugin;

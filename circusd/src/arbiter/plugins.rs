@@ -9,7 +9,7 @@ use crate::python::interpreter;
 use crate::role::Role;
 use circusctl::plugin::config_text;
 use circusctl::plugin::invocation::Invocation;
-use circusctl::plugin::registry::Builtin;
+use circusctl::plugin::registry::{Builtin, is_program};
 use protocol::signal::Signal;
 use tracing::warn;
 
@@ -45,11 +45,18 @@ fn watcher(plugin: &PluginConfig, place: &Place<'_>) -> Result<WatcherConfig, St
         })?;
     let written = |key: &str| plugin.options.contains_key(key);
     let invocation = invocation(plugin, place.circus);
-    let words = if Builtin::find(&plugin.use_class).is_some() {
-        // What ours have to say is little, and belongs where circusd's own log goes.
-        if !written("close_child_stderr") && watcher.stderr_stream.is_empty() {
-            watcher.close_child_stderr = false;
-        }
+    let is_program = is_program(&plugin.use_class);
+    let is_builtin = Builtin::find(&plugin.use_class).is_some();
+    // What these have to say is little, and belongs where circusd's own log goes.
+    if (is_program || is_builtin)
+        && !written("close_child_stderr")
+        && watcher.stderr_stream.is_empty()
+    {
+        watcher.close_child_stderr = false;
+    }
+    let words = if is_program {
+        [plugin.use_class.clone()].into_iter().chain(invocation.words()).collect()
+    } else if is_builtin {
         let (program, role) = Role::CircusPlugin.command().map_err(|error| error.to_string())?;
         let role = role.iter().map(|word| word.to_string_lossy().into_owned());
         let program = program.to_string_lossy().into_owned();
@@ -168,6 +175,16 @@ mod tests {
         let watcher = made(&plugin(class, &[]), &circus);
         assert!(watcher.cmd.contains(" --log-level DEBUG "), "{}", watcher.cmd);
         assert_eq!(watcher.stdout_stream["class"], "StdoutStream");
+    }
+
+    #[test]
+    fn a_path_is_a_program_that_gets_the_same_words() {
+        let watcher = made(&plugin("/opt/my plugin", &[("a", "1")]), &CircusConfig::default());
+        let expected = "'/opt/my plugin' --endpoint tcp://127.0.0.1:5555 --pubsub \
+                        tcp://127.0.0.1:5556 --config a:1:::name:plugin:x '/opt/my plugin'";
+        assert_eq!(watcher.cmd, expected);
+        assert_eq!(watcher.stop_signal, Signal::TERM);
+        assert!(!watcher.close_child_stderr);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod ctl_golden;
 mod ending;
 mod exactly_once;
 mod examples;
+mod extending;
 mod harness;
 mod hooks;
 mod hosted;
