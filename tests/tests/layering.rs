@@ -276,8 +276,8 @@ fn source(root: &Path, path: PathBuf) -> Source {
     {
         module.clear();
     }
-    // A file of its own with tests is not code either.
-    let tests = module.last().is_some_and(|last| last == "tests" || last.ends_with("_tests"));
+    // Files of their own with tests are not code either.
+    let tests = module.iter().any(|part| part == "tests" || part.ends_with("_tests"));
     let code = if tests { "" } else { text.split("\n#[cfg(test)]\nmod ").next().unwrap_or("") };
     let is_comment = |line: &&str| line.trim_start().starts_with("//");
     let lines = code.lines().count();

@@ -1,5 +1,6 @@
 //! Tests of the machine with hooks: order, and what each answer means.
 
+use super::bench::{Bench, rules};
 use super::*;
 
 pub(super) const POINTS: &[HookPoint] = &[
