@@ -145,7 +145,7 @@ impl Facts<'_> {
                 let wait = clock::span(self.part("next_try", "in").unwrap_or(0.0));
                 all.push(format!("next try for wid {wid} in {wait}"));
             }
-            "hook" => all.push(format!("the hook {} runs", self.text("hook"))),
+            "hook" => all.push(running(&self.text("hook"))),
             "exits" | "" => {}
             other => all.push(format!("waits for {other}")),
         }
@@ -156,6 +156,16 @@ impl Facts<'_> {
             });
         }
         all
+    }
+}
+
+/// What a watcher waits for that has a hook running. Three of circusd's names are no hook of the user's.
+fn running(hook: &str) -> String {
+    match hook {
+        "load" => "its hooks and stream classes in Python are being imported".into(),
+        "open" => "its stream classes in Python are being opened".into(),
+        "close" => "its stream classes in Python are being closed".into(),
+        hook => format!("the hook {hook} runs"),
     }
 }
 
@@ -174,6 +184,20 @@ mod tests {
             "stopping": {"left": 2, "of": 5, "waited": 12.2, "limit": 30.0}}));
         let expected = "stopping web: 2 of 5 left, 12 s of 30 s";
         assert_eq!(Why::progress("web", &reply).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_python_does_before_and_after_the_hooks_is_told_in_words() {
+        let sentence = |hook: &str| {
+            let reply = reply(json!({"status": "ok", "name": "web", "state": "stopped",
+                "wanted": 1, "running": 0, "waits_for": "hook", "hook": hook}));
+            let text = Why { name: "web".into() }.render(&reply).expect("shown");
+            text.lines().nth(1).unwrap_or_default().trim().to_owned()
+        };
+        assert_eq!(sentence("before_start"), "the hook before_start runs");
+        let imported = "its hooks and stream classes in Python are being imported";
+        assert_eq!(sentence("load"), imported);
+        assert!(!["open", "close"].iter().any(|step| sentence(step).contains("hook")));
     }
 
     #[test]
