@@ -1,10 +1,8 @@
 //! Commands that change a running stack: reload, set, add, rm, kill, and an on-demand watcher.
 
+use crate::workers::{first_answer, give_up_patience, start_on_demand, start_stubborn};
 use circus_e2e::TestEnv;
 use serde_json::json;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
 
 #[test]
 fn a_graceful_reload_overlaps_and_tells_what_changed() {
@@ -92,40 +90,19 @@ fn a_removed_watcher_can_leave_its_processes_running() {
 #[test]
 fn kill_insists_after_its_own_timeout_and_the_process_is_replaced() {
     let env = TestEnv::new();
-    let fixture = circus_e2e::program::fixture("ignore-term");
-    let output = env.path("output");
-    let circusd = env.start(&format!(
-        "[watcher:w]\ncmd = {fixture}\ngraceful_timeout = 1000\nstdout_stream.filename = {}\n",
-        output.display()
-    ));
-    let pid = circusd.wait_for_pids("w", 1)[0];
-    circusd.wait_until("it has blocked the signal", || {
-        std::fs::read_to_string(&output).is_ok_and(|text| text == "ready\n").then_some(())
-    });
+    let (circusd, pid) = start_stubborn(&env);
     let events = circusd.subscribe();
     circusd.ok("kill", json!({"name": "w", "graceful_timeout": "0", "waiting": true}));
     let reap = events.wait_for("watcher.w.reap");
     assert_eq!((&reap["process_pid"], &reap["exit_code"]), (&json!(pid), &json!(-9)));
     assert_ne!(events.wait_for("watcher.w.spawn")["process_pid"], pid);
-    // It would not end by itself.
-    circusd.ok("set", json!({"name": "w", "options": {"graceful_timeout": 0}}));
+    give_up_patience(&circusd);
 }
 
 #[test]
 fn an_on_demand_watcher_starts_with_the_first_connection() {
     let env = TestEnv::new();
-    let port = circus_e2e::env::free_port();
-    let fixture = circus_e2e::program::fixture("serve-fd");
-    let circusd = env.start(&format!(
-        "[socket:s]\nhost = 127.0.0.1\nport = {port}\n[watcher:w]\non_demand = true\n\
-         cmd = {fixture} $(circus.sockets.s)\n"
-    ));
-    circusd.wait_for_status("w", "stopped");
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("the socket is open");
-    connection.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
-    connection.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("the kernel takes it");
+    let (circusd, port) = start_on_demand(&env, 1);
+    assert!(!first_answer(port).is_empty());
     circusd.wait_for_status("w", "active");
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).expect("the worker answers");
-    assert!(!answer.is_empty());
 }

@@ -1,11 +1,10 @@
 //! Watchers over their life: slots, numbers, order, and what happens without a command. The names in the
 //! comments are cases of `tests/golden/behaviours.jsonl`.
 
+use crate::workers::{first_answer, give_up_patience, start_on_demand, start_stubborn};
 use circus_e2e::{Daemon, TestEnv, process::Handle};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 
 /// Pids by slot.
 fn slots(circusd: &Daemon, watcher: &str) -> BTreeMap<i64, String> {
@@ -65,16 +64,7 @@ fn a_reload_uses_the_next_slots_and_the_one_after_it_the_first_again() {
 #[test]
 fn both_generations_run_while_the_old_one_takes_its_time() {
     let env = TestEnv::new();
-    let fixture = circus_e2e::program::fixture("ignore-term");
-    let output = env.path("output");
-    let circusd = env.start(&format!(
-        "[watcher:w]\ncmd = {fixture}\ngraceful_timeout = 1000\nstdout_stream.filename = {}\n",
-        output.display()
-    ));
-    let old = circusd.wait_for_pids("w", 1)[0];
-    circusd.wait_until("it has blocked the signal", || {
-        std::fs::read_to_string(&output).is_ok_and(|text| text == "ready\n").then_some(())
-    });
+    let (circusd, old) = start_stubborn(&env);
     let events = circusd.subscribe();
     circusd.ok("reload", json!({"name": "w"}));
     events.wait_for("watcher.w.kill");
@@ -84,7 +74,7 @@ fn both_generations_run_while_the_old_one_takes_its_time() {
     assert_eq!(refused["reason"], "arbiter is already running watcher_reload command");
     Handle::open(old).expect("it runs").kill();
     events.wait_for("watcher.w.reload");
-    circusd.ok("set", json!({"name": "w", "options": {"graceful_timeout": 0}}));
+    give_up_patience(&circusd);
 }
 
 /// `priority_order`
@@ -240,17 +230,8 @@ fn a_watcher_without_processes_is_stopped_until_it_is_started() {
 #[test]
 fn an_on_demand_watcher_is_active_until_its_last_process_ends_and_stop_reaches_all() {
     let env = TestEnv::new();
-    let port = circus_e2e::env::free_port();
-    let fixture = circus_e2e::program::fixture("serve-fd");
-    let circusd = env.start(&format!(
-        "[socket:s]\nhost = 127.0.0.1\nport = {port}\n[watcher:w]\non_demand = true\n\
-         numprocesses = 2\ncmd = {fixture} $(circus.sockets.s)\n"
-    ));
-    circusd.wait_for_status("w", "stopped");
-    let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("the socket is open");
-    connection.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("the kernel takes it");
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).expect("a worker answers");
+    let (circusd, port) = start_on_demand(&env, 2);
+    first_answer(port);
     let pids = circusd.wait_for_pids("w", 2);
     let events = circusd.subscribe();
     Handle::open(pids[0]).expect("it runs").kill();

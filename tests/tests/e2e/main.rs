@@ -50,6 +50,7 @@ mod top;
 mod upgrade;
 mod watchdog;
 mod web_servers;
+mod workers;
 
 #[test]
 fn every_file_here_is_part_of_the_test() {

@@ -1,7 +1,7 @@
 //! From circus 0.17.2 to ours and back, on the kernel of papa 1.0.6, without a worker noticing.
 
 use crate::http;
-use circus_e2e::program::fixture;
+use crate::workers::{numbers, served_and_ticking, wait_for_number};
 use circus_e2e::{Daemon, Python, TestEnv, env::free_port};
 use serde_json::json;
 
@@ -10,37 +10,13 @@ fn sorted(mut pids: Vec<i32>) -> Vec<i32> {
     pids
 }
 
-/// The numbers in the ticker's file, complete lines only.
-fn numbers(env: &TestEnv) -> Vec<u64> {
-    let text = std::fs::read_to_string(env.path("ticker.log")).unwrap_or_default();
-    let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
-    let number = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok());
-    complete.lines().map(|line| number(line).expect("a line begins with its number")).collect()
-}
-
-fn wait_for_number(env: &TestEnv, circusd: &Daemon, wanted: u64) {
-    circusd.wait_until(&format!("the ticker's file has number {wanted}"), || {
-        numbers(env).contains(&wanted).then_some(())
-    });
-}
-
 #[test]
 fn a_stack_moves_to_our_circusd_and_back_with_all_its_workers() {
     let Some(python) = Python::for_test("migration") else { return };
     let env = TestEnv::of_the_original(python).on_the_original_kernel(python);
-    let (port, log) = (free_port(), env.path("ticker.log"));
-    let path = env.path("unix.sock");
-    let sections = format!(
-        "[socket:web]\nhost = 127.0.0.1\nport = {port}\nuse_papa = True\n\
-         [socket:unix]\npath = {}\nuse_papa = True\n\
-         [watcher:web]\ncmd = {}\nnumprocesses = 3\nuse_sockets = True\nuse_papa = True\n\
-         [watcher:ticker]\ncmd = {}\nuse_papa = True\n\
-         stdout_stream.class = FileStream\nstdout_stream.filename = {}\n",
-        path.display(),
-        fixture("serve-fd $(circus.sockets.web)"),
-        fixture("lines 10"),
-        log.display()
-    );
+    let (port, path) = (free_port(), env.path("unix.sock"));
+    let socket = format!("[socket:unix]\npath = {}\nuse_papa = True\n", path.display());
+    let sections = served_and_ticking(&env, port) + &socket;
     let original = env.start(&sections);
     let workers = sorted(original.wait_for_pids("web", 3));
     let ticker = original.wait_for_pids("ticker", 1);

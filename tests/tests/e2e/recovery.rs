@@ -1,26 +1,11 @@
 //! Hosted workers, their sockets and their output outlive circusd.
 
 use crate::http;
-use circus_e2e::program::fixture;
+use crate::workers::{numbers, served_and_ticking, wait_for_number};
 use circus_e2e::{Daemon, Python, TestEnv, env::free_port};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-/// The numbers in the ticker's file, complete lines only.
-fn numbers(env: &TestEnv) -> Vec<u64> {
-    let text = std::fs::read_to_string(env.path("ticker.log")).unwrap_or_default();
-    let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
-    let number = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok());
-    complete.lines().map(|line| number(line).expect("a line begins with its number")).collect()
-}
-
-/// Waits until the ticker's file goes this far.
-fn wait_for_number(env: &TestEnv, circusd: &Daemon, wanted: u64) {
-    circusd.wait_until(&format!("the ticker's file has number {wanted}"), || {
-        numbers(env).contains(&wanted).then_some(())
-    });
-}
 
 /// Ends the client's loop, also when the test fails: a scope waits for its threads.
 struct EndOfLoop<'a>(&'a AtomicBool);
@@ -32,16 +17,7 @@ impl Drop for EndOfLoop<'_> {
 }
 
 fn sections(env: &TestEnv, port: u16) -> String {
-    format!(
-        "[socket:web]\nhost = 127.0.0.1\nport = {port}\nuse_papa = True\n\
-         [watcher:web]\ncmd = {}\nnumprocesses = 3\nuse_sockets = True\nuse_papa = True\n\
-         [watcher:ticker]\ncmd = {}\nuse_papa = True\n\
-         stdout_stream.class = FileStream\nstdout_stream.filename = {}\n\
-         [watcher:plain]\ncmd = sleep 1000\n",
-        fixture("serve-fd $(circus.sockets.web)"),
-        fixture("lines 10"),
-        env.path("ticker.log").display()
-    )
+    served_and_ticking(env, port) + "[watcher:plain]\ncmd = sleep 1000\n"
 }
 
 #[test]
