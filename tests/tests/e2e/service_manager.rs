@@ -1,9 +1,14 @@
-//! circusd under a service manager: the datagrams of sd_notify(3), on a path and on an abstract name.
+//! circusd under a service manager: the datagrams of sd_notify(3), on a path and on an abstract name, and the units
+//! that come with it.
 
 use circus_e2e::process::Signal;
-use circus_e2e::{PATIENCE, TestEnv};
+use circus_e2e::python::say_skipped;
+use circus_e2e::{PATIENCE, TestEnv, program};
+use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The next message that is not a sign of life.
 fn next(socket: &UnixDatagram) -> String {
@@ -60,5 +65,66 @@ fn signs_of_life_come_on_an_abstract_socket_and_from_a_daemon() {
     for _ in 0..3 {
         let count = socket.recv(&mut buffer).expect("a message in time");
         assert_eq!(&buffer[..count], b"WATCHDOG=1");
+    }
+}
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
+}
+
+/// The units by name, with their text.
+fn units() -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(deploy().join("systemd")).expect("the units");
+    let mut units: Vec<_> = entries
+        .map(|entry| {
+            let path = entry.expect("readable").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(&path).expect("UTF-8"))
+        })
+        .collect();
+    units.sort();
+    units
+}
+
+#[test]
+fn systemd_understands_every_line_of_the_units() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let mut paths = Vec::new();
+    for (name, text) in units() {
+        // It wants to find the programs, which nobody has installed here.
+        let built = program::built("circusd");
+        let here = built.parent().expect("a directory").display().to_string();
+        let path = folder.path().join(name);
+        std::fs::write(&path, text.replace("/usr/bin/", &format!("{here}/"))).expect("written");
+        paths.push(path);
+    }
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    let verify = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&paths).output();
+    let output = match verify {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return say_skipped("the units: there is no systemd here");
+        }
+        output => output.expect("systemd-analyze runs"),
+    };
+    // It only warns of what it does not understand.
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+#[test]
+fn every_page_that_a_unit_names_comes_with_it() {
+    for (name, text) in units() {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("Documentation="));
+        let pages: Vec<&str> = lines.flat_map(|line| line.split(' ')).collect();
+        assert!(!pages.is_empty(), "{name} names no page");
+        for page in pages {
+            let page = page.strip_prefix("man:").expect("a man page");
+            let (page, section) = page
+                .strip_suffix(')')
+                .and_then(|page| page.split_once('('))
+                .expect("NAME(SECTION)");
+            let file = deploy().join(format!("man/{page}.{section}"));
+            assert!(file.is_file(), "{} is missing", file.display());
+        }
     }
 }
