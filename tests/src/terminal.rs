@@ -17,6 +17,8 @@ pub struct Terminal {
     /// Our own handle on the far side, so that its state can be read after the end of the program.
     far: File,
     screen: vt100::Parser,
+    /// What came from the program, as it came, that nobody has waited for yet.
+    printed: String,
     child: Child,
 }
 
@@ -50,7 +52,14 @@ impl Terminal {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let screen = vt100::Parser::new(lines, columns, 0);
-        Self { keyboard: File::from(near), far, screen, child }
+        Self { keyboard: File::from(near), far, screen, printed: String::new(), child }
+    }
+
+    /// Gives the terminal another size, as a person does who pulls at the window.
+    pub fn resize(&mut self, columns: u16, lines: u16) {
+        let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        self.screen.screen_mut().set_size(lines, columns);
+        tcsetwinsize(&self.far, size).expect("a size");
     }
 
     /// What the screen shows now.
@@ -72,6 +81,20 @@ impl Terminal {
                 return shown;
             }
             assert!(Instant::now() < deadline, "never shown: {what}; but:\n{shown}");
+            self.read(deadline);
+        }
+    }
+
+    /// Waits until this comes from the program, colours and all, and forgets everything up to it: for programs
+    /// that print line after line.
+    pub fn wait_for_print(&mut self, text: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.printed.find(text) {
+                self.printed.drain(..at + text.len());
+                return;
+            }
+            assert!(Instant::now() < deadline, "{text:?} is not printed: {:?}", self.printed);
             self.read(deadline);
         }
     }
@@ -113,6 +136,7 @@ impl Terminal {
             let mut piece = [0; 65_536];
             let count = self.keyboard.read(&mut piece).expect("the far side is open");
             self.screen.process(&piece[..count]);
+            self.printed.push_str(&String::from_utf8_lossy(&piece[..count]));
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::model::{Counters, clean};
 use super::session::Input;
+use super::waiter;
 use crate::client::Client;
 use crate::colour::Colour;
 use crate::command::{Call, Tail, Why};
@@ -13,7 +14,6 @@ use protocol::circus::response::Response;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
-use std::thread;
 use std::time::Duration;
 
 /// The time between two rounds of questions.
@@ -44,7 +44,7 @@ pub struct Details {
 /// Starts the thread that asks. It ends with the sender of questions.
 pub fn ask(endpoint: Endpoint, inputs: SyncSender<Input>) -> Sender<Question> {
     let (questions, inbox) = channel();
-    thread::spawn(move || converse(&endpoint, &inbox, &inputs));
+    waiter::start(&inputs.clone(), move || converse(&endpoint, &inbox, &inputs));
     questions
 }
 

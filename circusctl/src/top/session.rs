@@ -5,12 +5,14 @@
 
 use super::circusd::{Details, Question};
 use super::draw::{Areas, Scene};
+use super::fault;
 use super::feed::{Feed, Received};
 use super::history::Symbols;
 use super::input;
 use super::model::{Counters, Link, Model};
 use super::screen::Screen;
 use super::view::{Outcome, View};
+use super::waiter;
 use crate::client::CallError;
 use crate::report::CommandError;
 use ratatui::crossterm::event::{self, Event};
@@ -20,7 +22,6 @@ use signal_hook::iterator::Signals;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, sync_channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// Inputs that may wait. A full channel holds the threads back, and ZeroMQ then drops what is too much.
@@ -67,8 +68,9 @@ pub fn inputs() -> (SyncSender<Input>, Receiver<Input>) {
 
 /// Starts the thread that receives the feed.
 pub fn follow(feed: Feed, inputs: SyncSender<Input>) {
-    thread::spawn(move || {
+    waiter::start(&inputs.clone(), move || {
         loop {
+            fault::at("feed");
             let input = match feed.receive(TICK) {
                 Ok(Received::Nothing) => continue,
                 Ok(received) => Input::Feed(received),
@@ -86,7 +88,7 @@ pub fn follow(feed: Feed, inputs: SyncSender<Input>) {
 fn listen(inputs: &SyncSender<Input>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGHUP, SIGINT])?;
     let to_loop = inputs.clone();
-    thread::spawn(move || {
+    waiter::start(inputs, move || {
         for signal in signals.forever() {
             if to_loop.send(Input::Signal(signal)).is_err() {
                 return;
@@ -94,7 +96,7 @@ fn listen(inputs: &SyncSender<Input>) -> io::Result<()> {
         }
     });
     let to_loop = inputs.clone();
-    thread::spawn(move || {
+    waiter::start(inputs, move || {
         loop {
             let input = match event::read() {
                 Ok(event) => Input::Terminal(event),
@@ -259,6 +261,7 @@ impl Top {
             symbols: self.symbols,
             now: self.begin.elapsed(),
         };
+        fault::at("draw");
         self.screen.draw(&scene).map_err(|error| gone(&error))
     }
 

@@ -1,5 +1,6 @@
 //! `--ssh` through a real OpenSSH server on a free port.
 
+use circus_e2e::terminal::Terminal;
 use circus_e2e::{TestEnv, process, program};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -76,9 +77,14 @@ impl Sshd {
 
     /// circusctl that reaches circusd through this server with this key.
     fn circusctl(&self, env: &TestEnv, key: &str, arguments: &[&str]) -> Command {
+        self.program("circusctl", env, key, arguments)
+    }
+
+    /// A program of ours that reaches circusd through this server with this key.
+    fn program(&self, name: &str, env: &TestEnv, key: &str, arguments: &[&str]) -> Command {
         let bin = self.directory.path().join("bin");
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-        let mut command = Command::new(program::built("circusctl"));
+        let mut command = Command::new(program::built(name));
         command
             .args(["--ssh", &format!("127.0.0.1:{}", self.port), "--ssh_keyfile"])
             .arg(self.directory.path().join(key))
@@ -181,5 +187,44 @@ fn a_refusal_of_ssh_is_told_with_its_words() {
     assert!(err.starts_with("error: ssh could not reach 127.0.0.1:"), "{err}");
     assert!(err.contains("caused by: ") && err.contains("Permission denied"), "{err}");
     assert!(err.contains("work by itself?\n"), "{err}");
+    assert_cleared(&env);
+}
+
+#[test]
+fn circus_top_reaches_feed_and_circusd_through_ssh() {
+    if program::another_circusd().is_some() {
+        return circus_e2e::python::say_skipped("circus-top with our circusd");
+    }
+    let Some(sshd) = Sshd::start() else { return };
+    let env = TestEnv::new();
+    let stats = format!("ipc://{}", env.path("stats").display());
+    let lines = format!("statsd = True\nstats_endpoint = {stats}\nstats_interval = 0.2");
+    let env = env.circus(&lines);
+    let circusd = env.start("[watcher:w]\ncmd = sleep 1000\n");
+    let pid = circusd.wait_for_pids("w", 1)[0].to_string();
+    let endpoint = env.endpoint();
+    let places = ["--endpoint", &stats, "--circusd", &endpoint];
+
+    let once = [&places[..], &["--once", "--filter", "w", "--timeout", "30"]].concat();
+    let (out, err, code) = ran(sshd.program("circus-top", &env, "user", &once));
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    assert!(out.starts_with("w\n") && out.contains(&pid), "{out}");
+    assert_cleared(&env);
+
+    // The details are circusd's, which has a tunnel of its own.
+    let at_terminal = [&places[..], &["--filter", "w"]].concat();
+    let mut terminal =
+        Terminal::start(sshd.program("circus-top", &env, "user", &at_terminal), 100, 40);
+    terminal.wait_for("the worker", |screen| screen.contains(&pid));
+    terminal.press("\r");
+    terminal.wait_for("the details", |screen| screen.contains("w: active, 1 of 1 running"));
+    terminal.press("q");
+    assert!(terminal.wait().success());
+    assert!(terminal.is_sane());
+    assert_cleared(&env);
+
+    let (out, err, code) = ran(sshd.program("circus-top", &env, "stranger", &once));
+    assert_eq!((out.as_str(), code), ("", Some(1)));
+    assert!(err.starts_with("error: ssh could not reach 127.0.0.1:"), "{err}");
     assert_cleared(&env);
 }

@@ -188,6 +188,54 @@ fn a_lost_daemon_is_shown_and_found_again_and_a_signal_leaves_the_terminal_sane(
 }
 
 #[test]
+fn another_size_of_the_terminal_is_another_layout() {
+    let Some(env) = our_world() else { return };
+    let circusd = started(&env);
+    let pid = circusd.pids("web")[0].to_string();
+    let mut terminal = Terminal::start(top(&env, &[]), 100, 40);
+    let fills = |screen: &str, lines: usize| screen.lines().count() == lines;
+    let full = terminal.wait_for("the watchers", |screen| {
+        screen.contains(&pid) && screen.contains("HITS") && fills(screen, 40)
+    });
+    let widest = |screen: &str| screen.lines().map(|line| line.chars().count()).max();
+    assert!(widest(&full) > Some(60), "{full}");
+    terminal.resize(60, 12);
+    let small = terminal.wait_for("the small one", |screen| {
+        screen.starts_with("Circus Top") && fills(screen, 12) && !screen.contains("HITS")
+    });
+    assert!(widest(&small) <= Some(60), "{small}");
+    // Too small for anything, and nothing breaks.
+    terminal.resize(3, 1);
+    terminal.resize(120, 50);
+    terminal.wait_for("the big one", |screen| {
+        screen.contains(&pid) && screen.contains("HITS") && fills(screen, 50)
+    });
+    terminal.press("\x0ch");
+    terminal.wait_for("the help on a screen drawn anew", |screen| {
+        screen.contains("turn the order round") && screen.contains(&pid)
+    });
+    terminal.press("q");
+    assert!(terminal.wait().success());
+    assert!(terminal.is_sane());
+}
+
+#[test]
+fn a_panic_anywhere_gives_the_terminal_back_and_says_what_was() {
+    let Some(env) = our_world() else { return };
+    let _circusd = started(&env);
+    for (place, code) in [("draw", 101), ("feed", 1)] {
+        let mut command = top(&env, &[]);
+        command.env("CIRCUS_TOP_TEST_FAULT", place);
+        let mut terminal = Terminal::start(command, 100, 40);
+        assert_eq!(terminal.wait().code(), Some(code), "{place}: {}", terminal.shown());
+        assert!(terminal.is_sane(), "{place}");
+        let shown = terminal.shown();
+        assert!(shown.contains("a test asked for it"), "{place}: {shown}");
+        assert!(!shown.contains("Circus Top"), "{place}: {shown}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_told_in_one_sentence() {
     let env = TestEnv::new();
     let circus_top = program::built("circus-top");
