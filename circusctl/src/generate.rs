@@ -1,4 +1,4 @@
-//! Writes what a package needs beside the program, from the same tree that reads the command line.
+//! Writes what a package needs beside the programs, from the same trees that read their command lines.
 
 use crate::command::{Generate, What};
 use crate::report::CommandError;
@@ -6,6 +6,7 @@ use std::path::Path;
 
 mod completions;
 mod man;
+mod manual;
 
 /// Writes the files.
 ///

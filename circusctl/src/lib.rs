@@ -8,21 +8,29 @@
 //! program.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "ctl")]
 pub mod advice;
+#[cfg(feature = "ctl")]
 pub mod arguments;
+#[cfg(feature = "ctl")]
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod colour;
+#[cfg(feature = "ctl")]
 pub mod command;
+#[cfg(feature = "ctl")]
 pub mod completion;
 pub mod config_file;
 pub mod endpoint;
+#[cfg(feature = "ctl")]
 pub mod follow;
+#[cfg(feature = "ctl")]
 pub mod generate;
 pub mod interrupt;
 #[cfg(feature = "logging")]
 pub mod logging;
+#[cfg(feature = "ctl")]
 pub mod outcome;
 #[cfg(any(feature = "plugins", feature = "stats"))]
 pub mod parent;
@@ -31,10 +39,14 @@ pub mod plugin;
 #[cfg(feature = "stats")]
 pub mod private_endpoint;
 pub mod python_text;
+#[cfg(feature = "ctl")]
 pub mod replace;
 pub mod report;
+#[cfg(feature = "ctl")]
 pub mod run;
+#[cfg(feature = "ctl")]
 pub mod session;
+#[cfg(feature = "ctl")]
 pub mod shell;
 pub mod ssh;
 #[cfg(feature = "stats")]
@@ -44,4 +56,5 @@ pub mod suggest;
 #[cfg(feature = "top")]
 pub mod top;
 pub mod ui;
+#[cfg(feature = "ctl")]
 pub mod usage;

@@ -1,11 +1,12 @@
-//! What a package ships beside the program is made by the program, and must be what it makes now.
+//! What a package ships beside the programs is made by circusctl, and must be what it makes now.
 
 use crate::support::circusctl;
 use std::path::Path;
 
 #[test]
 fn the_files_in_deploy_are_fresh() {
-    for (what, count) in [("man", 1), ("completions", 3)] {
+    // Three programs: each has one page, and a script for each of three shells.
+    for (what, count) in [("man", 3), ("completions", 9)] {
         let directory = tempfile::tempdir().expect("a directory");
         let status = circusctl().args(["generate", what]).arg(directory.path()).status();
         assert!(status.expect("circusctl runs").success());
@@ -33,6 +34,23 @@ fn the_man_page_tells_exit_codes_and_every_command() {
         assert!(page.contains(part), "{part}");
     }
     assert!(!page.contains("generate"), "hidden commands are for packagers");
+}
+
+#[test]
+fn the_other_programs_have_pages_with_all_their_options() {
+    for (program, parts) in [
+        (
+            "circus-top",
+            &["\\-\\-ssh_keyfile", "\\-\\-once", ".SH KEYS", "turn the order round"][..],
+        ),
+        ("circusd-stats", &["\\-\\-statspoint", "\\-\\-interval", ".SH \"EXIT STATUS\""][..]),
+    ] {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../deploy/man/{program}.1"));
+        let page = std::fs::read_to_string(page).expect("there");
+        for part in parts {
+            assert!(page.contains(part), "{program}: {part}");
+        }
+    }
 }
 
 #[test]

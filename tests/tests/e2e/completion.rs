@@ -79,7 +79,34 @@ fn fish_completes_commands_and_watchers() {
 }
 
 #[test]
-fn zsh_understands_its_script() {
+fn the_other_programs_complete_their_options() {
     let env = TestEnv::new();
-    words(&env, "zsh", &["-f", "-n", &script("_circusctl").display().to_string()]);
+    for (program, typed, option) in
+        [("circus-top", "--onc", "--once"), ("circusd-stats", "--statsp", "--statspoint")]
+    {
+        let bash = format!(
+            ". {}\nCOMP_WORDS=({program} {typed})\nCOMP_CWORD=1\n_{} {program} {typed} {program}\n\
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            script(&format!("{program}.bash")).display(),
+            program.replace('-', "__")
+        );
+        assert_eq!(
+            words(&env, "bash", &["--norc", "-c", &bash]).expect("bash is everywhere"),
+            [option]
+        );
+        let fish = script(&format!("{program}.fish"));
+        let fish = format!("source {}; complete -C '{program} {typed}'", fish.display());
+        if let Some(found) = words(&env, "fish", &["--no-config", "-c", &fish]) {
+            assert_eq!(found, [option]);
+        }
+    }
+}
+
+#[test]
+fn zsh_understands_its_scripts() {
+    let env = TestEnv::new();
+    for program in ["circusctl", "circus-top", "circusd-stats"] {
+        let script = script(&format!("_{program}")).display().to_string();
+        words(&env, "zsh", &["-f", "-n", &script]);
+    }
 }
