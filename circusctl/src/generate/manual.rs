@@ -36,6 +36,12 @@ pub(super) fn all() -> Vec<Manual> {
             synopsis: "[OPTIONS]",
             sections: CIRCUSD_STATS,
         },
+        #[cfg(feature = "plugins")]
+        Manual {
+            tree: crate::plugin::cli::Arguments::command(),
+            synopsis: "[OPTIONS] [PLUGIN]",
+            sections: CIRCUS_PLUGIN,
+        },
     ]
 }
 
@@ -84,7 +90,7 @@ const CIRCUSCTL: &[Section] = &[
             ("circusctl --json list | jq -r '.watchers[]'", "For scripts."),
         ],
     ),
-    ("SEE ALSO", &[("", "circus-top(1), circusd(1), papa-kernel(1)")]),
+    ("SEE ALSO", &[("", "circus-top(1), circus-plugin(1), circusd(1), papa-kernel(1)")]),
 ];
 
 #[cfg(feature = "top")]
@@ -137,4 +143,29 @@ const CIRCUSD_STATS: &[Section] = &[
         )],
     ),
     ("SEE ALSO", &[("", "circus-top(1), circusd(1)")]),
+];
+
+#[cfg(feature = "plugins")]
+const CIRCUS_PLUGIN: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "It was told to end, or the circusd that has started it has ended."),
+            ("1", "An option of the plugin is wrong, it cannot start, or ssh failed."),
+            ("2", "There is no such option."),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[("CIRCUS_PYTHON", "The Python for classes in Python, in place of python3 or python.")],
+    ),
+    (
+        "EXAMPLES",
+        &[(
+            "circus-plugin --config 'loop_rate:5:::port:8125' circus.plugins.statsd.FullStats",
+            "The built-in plugin FullStats beside the circusd on this machine.",
+        )],
+    ),
+    ("NOTES", &[("", "circusd runs it by itself for each [plugin:NAME] in its ini file.")]),
+    ("SEE ALSO", &[("", "circusctl(1), circusd(1)")]),
 ];

@@ -5,8 +5,8 @@ use std::path::Path;
 
 #[test]
 fn the_files_in_deploy_are_fresh() {
-    // Three programs: each has one page, and a script for each of three shells.
-    for (what, count) in [("man", 3), ("completions", 9)] {
+    // Four programs: each has one page, and a script for each of three shells.
+    for (what, count) in [("man", 4), ("completions", 12)] {
         let directory = tempfile::tempdir().expect("a directory");
         let status = circusctl().args(["generate", what]).arg(directory.path()).status();
         assert!(status.expect("circusctl runs").success());
@@ -43,6 +43,7 @@ fn the_other_programs_have_pages_with_all_their_options() {
             "circus-top",
             &["\\-\\-ssh_keyfile", "\\-\\-once", ".SH KEYS", "turn the order round"][..],
         ),
+        ("circus-plugin", &["\\-\\-check\\-delay", "PLUGIN", ".SH EXAMPLES"][..]),
         ("circusd-stats", &["\\-\\-statspoint", "\\-\\-interval", ".SH \"EXIT STATUS\""][..]),
     ] {
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../deploy/man/{program}.1"));

@@ -105,7 +105,7 @@ fn the_other_programs_complete_their_options() {
 #[test]
 fn zsh_understands_its_scripts() {
     let env = TestEnv::new();
-    for program in ["circusctl", "circus-top", "circusd-stats"] {
+    for program in ["circusctl", "circus-plugin", "circus-top", "circusd-stats"] {
         let script = script(&format!("_{program}")).display().to_string();
         words(&env, "zsh", &["-f", "-n", &script]);
     }
