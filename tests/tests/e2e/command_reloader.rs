@@ -79,7 +79,8 @@ fn changed_programs_lead_to_restarts_as_recorded() {
     assert_eq!((next_order(&bench), &recorded[1]), (restart("b"), &restart("b")));
     events.wait_for("watcher.b.start");
 
-    // docs/differences.md, "Plugins": circusd has restarted it already. What comes next is about the next change.
+    // docs/differences.md, "Plugins that watch": circusd has restarted it already. What comes next is about the
+    // next change.
     assert_eq!(recorded[2], restart("a"));
     let options = json!({"cmd": path("b1.sh").display().to_string()});
     bench.circusd.ok_when_idle("set", &json!({"name": "a", "options": options, "waiting": true}));
@@ -104,7 +105,7 @@ fn changed_programs_lead_to_restarts_as_recorded() {
     plugin.interrupt();
 }
 
-/// docs/differences.md, "Plugins": scripts, and releases that are switched by a link.
+/// docs/differences.md, "Plugins that watch": scripts, and releases that are switched by a link.
 #[test]
 fn a_script_in_a_release_that_a_link_leads_to_is_followed() {
     let bench = Bench::new("");

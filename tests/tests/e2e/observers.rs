@@ -111,7 +111,7 @@ fn a_watcher_must_be_named_and_its_old_option_still_names_it() {
     plugin.interrupt();
 }
 
-/// docs/differences.md, "Plugins": what children use counts.
+/// docs/differences.md, "Plugins that watch": what children use counts.
 #[test]
 fn a_child_that_uses_too_much_gets_the_signal_alone() {
     let recorded = Recorded::find(RECORDING, "rw-child");
@@ -141,7 +141,7 @@ fn a_child_that_uses_too_much_gets_the_signal_alone() {
     plugin.interrupt();
 }
 
-/// docs/differences.md, "Plugins": what is stopped stays stopped.
+/// docs/differences.md, "Plugins that watch": what is stopped stays stopped.
 #[test]
 fn limits_from_below_do_not_start_what_is_stopped() {
     let bench = Bench::new(&IDLE.replace("cmd", "autostart = False\ncmd"));
@@ -266,7 +266,7 @@ fn a_web_server_that_is_not_there_is_told_as_recorded_and_found_when_it_comes() 
     plugin.interrupt();
 }
 
-/// docs/differences.md, "Plugins": what is stopped stays stopped.
+/// docs/differences.md, "Plugins that watch": what is stopped stays stopped.
 #[test]
 fn a_watcher_that_somebody_has_stopped_is_not_started_by_an_observer() {
     let bench = Bench::new(&VICTIM.replace("cmd", "autostart = False\ncmd"));
@@ -316,7 +316,8 @@ fn the_figures_of_redis_are_told_as_recorded_and_go_on_after_a_missing_one() {
     let Some(_redis) = redis(&bench, port, &[]) else { return };
     let url = format!("redis://127.0.0.1:{port}/0");
     let plugin = bench.plugin(&recorded.class, &recorded.options(&[QUICK, ("redis_url", &url)]));
-    // In the recording a figure that Redis has renamed ends each round after 15. docs/differences.md, "Plugins".
+    // In the recording a figure that Redis has renamed ends each round after 15. docs/differences.md, "Plugins that
+    // watch".
     let rest = [
         "mem_fragmentation_ratio",
         "expired_keys",
@@ -358,7 +359,7 @@ fn a_redis_that_ends_is_told_and_leads_to_a_restart_as_recorded_and_is_found_aga
     plugin.interrupt();
 }
 
-/// docs/differences.md, "Plugins": a Redis that answers with an error is told, and not restarted.
+/// docs/differences.md, "Plugins that watch": a Redis that answers with an error is told, and not restarted.
 #[test]
 fn a_redis_that_wants_a_password_is_told_and_not_restarted() {
     let bench = Bench::new(VICTIM);

@@ -105,7 +105,7 @@ fn who_sends_no_heartbeats_is_killed_as_recorded() {
     plugin.interrupt();
 }
 
-/// docs/differences.md, "Plugins": helpers of circusd send no heartbeats and are left alone.
+/// docs/differences.md, "Plugins that watch": helpers of circusd send no heartbeats and are left alone.
 #[test]
 fn without_a_choice_all_watchers_of_the_user_are_watched_and_nobody_else() {
     let bench =
