@@ -141,7 +141,14 @@ fn run(
         for warning in &loaded.warnings {
             let _ = writeln!(io::stderr(), "warning: {warning}");
         }
-        return Ok(print("ok"));
+        for refused in &loaded.refused {
+            let _ = writeln!(io::stderr(), "error: {refused}");
+        }
+        return Ok(print(match loaded.refused.is_empty() {
+            true => "ok",
+            // No failure: circusd starts with the rest, and an upgrade is no worse than what runs.
+            false => "ok, but what has an error is left out",
+        }));
     }
     if arguments.dump_config {
         return Ok(print(&format!("{:#}", config::dump(&loaded.config))));

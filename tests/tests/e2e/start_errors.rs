@@ -73,3 +73,18 @@ fn a_wrong_command_line_is_status_2() {
         assert!(said.starts_with("error: "), "{said}");
     }
 }
+
+#[test]
+fn a_check_of_the_file_tells_what_would_be_left_out() {
+    let env = TestEnv::new();
+    let ini = env.write_ini(&format!("{ONE}[socket:s]\nhost = 127.0.0.1\nport = http\n"));
+    let output = env.command().arg("--check").output().expect("it runs");
+    let (said, printed) = (&output.stderr, &output.stdout);
+    let line = fs::read_to_string(&ini).expect("just written");
+    let line = line.lines().position(|line| line == "port = http").expect("written") + 1;
+    let expected = format!("error: {}:{line}: [socket:s] port = http: ", ini.display());
+    let said = String::from_utf8_lossy(said);
+    assert!(said.starts_with(&expected), "{said}");
+    assert_eq!(String::from_utf8_lossy(printed), "ok, but what has an error is left out\n");
+    assert!(output.status.success(), "circusd starts with the rest");
+}
