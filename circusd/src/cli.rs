@@ -7,6 +7,7 @@ use crate::daemon::{self, DaemonError, Ended};
 use crate::environment;
 use crate::logging::{self, CommandLine, DaemonLog, LogError};
 use crate::notify::{Notifier, OWN_VARIABLES};
+use crate::python::package;
 use crate::role::Role;
 use crate::upgrade::candidate;
 use crate::upgrade::handover::{self, Received};
@@ -49,6 +50,9 @@ struct Arguments {
     /// Print the resolved configuration as JSON and exit
     #[arg(long, requires = "config")]
     dump_config: bool,
+    /// Print the directory of the Python package circus for programs that have none, and exit
+    #[arg(long)]
+    python_path: bool,
     /// Print the version
     #[arg(long)]
     version: bool,
@@ -94,6 +98,9 @@ pub fn main() -> ExitCode {
     if arguments.handover_format {
         return print(candidate::FORMAT);
     }
+    if arguments.python_path {
+        return python_path();
+    }
     let Some(path) = &arguments.config else {
         return print(&Arguments::command().render_usage().to_string());
     };
@@ -114,6 +121,18 @@ pub fn main() -> ExitCode {
                 Failure::Daemon(DaemonError::Lost(_)) => ExitCode::from(INTERNAL),
                 _ => ExitCode::FAILURE,
             }
+        }
+    }
+}
+
+fn python_path() -> ExitCode {
+    match package::unpack() {
+        Ok(path) => print(&path.display().to_string()),
+        Err(error) => {
+            // Nobody is left to tell when stderr is gone.
+            let _ =
+                writeln!(io::stderr(), "circusd: the Python package cannot be unpacked: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The original from PyPI, in a virtual environment that is built on first use.
+//! Pythons in virtual environments that are built on first use: one with the original from PyPI, and one that has
+//! nothing but pyzmq and finds the package that circusd brings along.
 //!
 //! Cached below cargo's target directory; a lock file lets parallel tests build it once. Without
 //! Python 3 or the registry the tests that need it say so and are skipped; with `CI=true` that is a
@@ -8,7 +9,7 @@ use crate::program::{self, run};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// What the tests compare with.
@@ -17,9 +18,14 @@ const ORIGINAL: &[&str] = &["circus==0.17.2", "papa==1.0.6"];
 /// Web servers that take sockets of circusd: one that was made for it, and one that is compiled.
 const SERVERS: &[&str] = &["chaussette==1.3.0", "uwsgi==2.0.31"];
 
+/// What the package of circusd needs.
+const OURS: &[&str] = &["pyzmq"];
+
 /// A virtual environment.
 pub struct Python {
     bin: PathBuf,
+    /// Where modules are looked for first, if that is said.
+    path: Option<PathBuf>,
 }
 
 impl Python {
@@ -38,6 +44,24 @@ impl Python {
         or_skip(test, PYTHON.get_or_init(|| Self::build(SERVERS)))
     }
 
+    /// The environment with pyzmq alone, as [`Self::for_test`]; the package `circus` is not there.
+    pub fn without_circus(test: &str) -> Option<&'static Self> {
+        static PYTHON: OnceLock<Result<Python, String>> = OnceLock::new();
+        or_skip(test, PYTHON.get_or_init(|| Self::build(OURS)))
+    }
+
+    /// The same with the package that circusd brings along.
+    pub fn with_our_package(test: &str) -> Option<&'static Self> {
+        static PYTHON: OnceLock<Python> = OnceLock::new();
+        let bin = Self::without_circus(test)?.bin.clone();
+        Some(PYTHON.get_or_init(|| Self { bin, path: Some(our_package()) }))
+    }
+
+    /// The original and ours, to be used alike.
+    pub fn both(test: &str) -> impl Iterator<Item = &'static Self> {
+        [Self::for_test(test), Self::with_our_package(test)].into_iter().flatten()
+    }
+
     /// A program of the environment, such as `circusctl`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
@@ -46,7 +70,15 @@ impl Python {
     /// Runs a script to its end.
     pub fn script(&self, code: &str, arguments: &[&str]) -> Output {
         let arguments: Vec<_> = ["-c", code].into_iter().chain(arguments.iter().copied()).collect();
-        run(&self.program("python"), &arguments)
+        let output = self.command().args(arguments).stdin(Stdio::null()).output();
+        output.unwrap_or_else(|error| panic!("Python does not run: {error}"))
+    }
+
+    /// The interpreter, with its own modules and none of ours.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.program("python"));
+        command.env_remove("PYTHONPATH").envs(self.path.iter().map(|path| ("PYTHONPATH", path)));
+        command
     }
 
     fn build(requirements: &[&str]) -> Result<Self, String> {
@@ -63,8 +95,19 @@ impl Python {
             fill(&home, requirements)?;
             File::create(&complete).map_err(|error| error.to_string())?;
         }
-        Ok(Self { bin: home.join("bin") })
+        Ok(Self { bin: home.join("bin"), path: None })
     }
+}
+
+/// Where circusd has put its package.
+///
+/// # Panics
+/// When it has not.
+pub fn our_package() -> PathBuf {
+    let output = run(&program::built("circusd"), &["--python-path"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    PathBuf::from(text.trim_end())
 }
 
 fn or_skip(test: &str, python: &'static Result<Python, String>) -> Option<&'static Python> {

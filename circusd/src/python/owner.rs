@@ -7,6 +7,7 @@
 
 use super::host::{Definition, Message, Piece};
 use super::message::{FromHost, HostRequest};
+use super::package;
 use super::request::{Request, Requests};
 use super::session::{Heard, Session};
 use crate::hook::outcome::{Answer, Edits};
@@ -16,7 +17,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 /// Requests of one helper that may be under way.
@@ -67,6 +68,21 @@ enum Event {
     Dropped,
     Heard(Heard),
     Answered(Result<(u64, Value), JoinError>),
+}
+
+/// Where the package `circus` is for who has none; without it most hooks work all the same.
+async fn package_directory(label: &str) -> Option<String> {
+    match task::spawn_blocking(package::unpack).await {
+        Ok(Ok(path)) => Some(path.display().to_string()),
+        Ok(Err(error)) => {
+            warn!("{label} have nothing but the logger of our package circus: {error}");
+            None
+        }
+        Err(error) => {
+            warn!("{label} have nothing but the logger of our package circus: {error}");
+            None
+        }
+    }
 }
 
 async fn turn(session: &mut Option<Session>) -> Heard {
@@ -216,6 +232,8 @@ impl Owner {
             Err(error) => return self.end(&error.to_string()),
         };
         let label = format!("hooks of {}", self.definition.watcher);
+        let mut last_paths = self.definition.last_paths.clone();
+        last_paths.extend(package_directory(&label).await);
         let environment = &self.definition.environment;
         match Session::start(&interpreter.program, environment, &label).await {
             Ok(mut session) => {
@@ -223,7 +241,7 @@ impl Owner {
                 session.send(&json!({
                     "type": "load",
                     "first_paths": interpreter.first_paths,
-                    "last_paths": self.definition.last_paths,
+                    "last_paths": last_paths,
                     "hooks": self.definition.hooks,
                     "streams": self.definition.streams,
                     "arbiter": self.definition.arbiter,

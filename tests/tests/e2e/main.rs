@@ -31,6 +31,7 @@ mod plugin_statsd;
 mod plugins;
 mod python_clients;
 mod python_hooks;
+mod python_package;
 mod python_streams;
 mod quickstart;
 mod recorded_plugins;

@@ -1,4 +1,5 @@
-//! Users' Python code, unmodified, against our daemon: the client classes and a plugin of their own.
+//! Users' Python code, unmodified, against our daemon: the client classes and a plugin of their own, with the
+//! package `circus` from PyPI and with the one that circusd brings along.
 
 use circus_e2e::program::run;
 use circus_e2e::{Python, TestEnv};
@@ -19,8 +20,11 @@ fn last_line(python: &Python, env: &TestEnv, code: &str) -> Value {
 
 #[test]
 fn circus_client_calls_and_reads_replies_of_its_own() {
+    Python::both("CircusClient").for_each(calls);
+}
+
+fn calls(python: &Python) {
     let env = TestEnv::new();
-    let Some(python) = Python::for_test("CircusClient") else { return };
     let circusd = env.start(SECTIONS);
     let pids = circusd.wait_for_pids("w", 2);
     let code = r#"
@@ -60,8 +64,11 @@ print(json.dumps(seen))
 
 #[test]
 fn async_circus_client_waits_for_several_replies() {
+    Python::both("AsyncCircusClient").for_each(waits);
+}
+
+fn waits(python: &Python) {
     let env = TestEnv::new();
-    let Some(python) = Python::for_test("AsyncCircusClient") else { return };
     let circusd = env.start(SECTIONS);
     let pids = circusd.wait_for_pids("w", 2);
     let code = r#"
@@ -87,8 +94,11 @@ asyncio.run(main())
 
 #[test]
 fn circus_consumer_follows_events() {
+    Python::both("CircusConsumer").for_each(follows);
+}
+
+fn follows(python: &Python) {
     let env = TestEnv::new();
-    let Some(python) = Python::for_test("CircusConsumer") else { return };
     let circusd = env.start(SECTIONS);
     circusd.wait_for_pids("w", 2);
     let code = r#"
@@ -116,8 +126,11 @@ with consumer:
 
 #[test]
 fn a_plugin_of_a_users_own_calls_casts_and_gets_events() {
+    Python::both("a CircusPlugin").for_each(runs_a_plugin);
+}
+
+fn runs_a_plugin(python: &Python) {
     let env = TestEnv::new();
-    let Some(python) = Python::for_test("a CircusPlugin") else { return };
     let code = r#"
 import json
 from circus.plugins import CircusPlugin
@@ -152,11 +165,11 @@ class Recorder(CircusPlugin):
     let circusd = env.start(SECTIONS);
     let pids = circusd.wait_for_pids("w", 2);
     let notes = env.path("notes");
-    let mut plugin = Command::new(python.program("circus-plugin"));
+    let mut plugin = python.command();
     plugin
+        .args(["-c", "from circus import plugins;plugins.main()"])
         .args(["--endpoint", &env.endpoint(), "--pubsub", &env.pubsub_endpoint()])
         .args(["--config", &format!("path:{}", notes.display()), "recorder.Recorder"])
-        .env("PYTHONPATH", env.directory())
         .env(circus_e2e::process::MARK, env.id())
         .current_dir(env.directory())
         .stdin(Stdio::null());

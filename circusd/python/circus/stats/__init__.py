@@ -1,0 +1,1 @@
+"""Figures about processes and sockets. They are published by circusd-stats."""
