@@ -48,3 +48,12 @@ if _installed() is None:
     __version__ = '.'.join(str(part) for part in version_info)
 
     logger = logging.getLogger('circus')
+
+    def get_arbiter(watchers, controller=None, pubsub_endpoint=None, background=False, env=None, **options):
+        """Makes an arbiter that runs these watchers, which are dictionaries of options, in a circusd.
+
+        Nothing is started before its `start()`, which returns when circusd has ended. With `background` it is
+        a thread, and `start()` returns at once.
+        """
+        from circus.arbiter import made_of
+        return made_of(watchers, controller, pubsub_endpoint, background, env, options)

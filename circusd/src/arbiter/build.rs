@@ -96,6 +96,7 @@ pub async fn build(
         stats_endpoint: circus.stats_endpoint.clone(),
         check_delay: circus.check_delay,
         python: circus.python.clone(),
+        python_path: circus.python_path.clone(),
         folder: folder.clone(),
         requests,
     });

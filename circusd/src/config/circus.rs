@@ -37,6 +37,7 @@ const KNOWN: &[&str] = &[
     "logoutput",
     "loggerconfig",
     "python",
+    "python_path",
     "allow_remote_python",
     "fqdn_prefix",
 ];
@@ -86,6 +87,7 @@ pub(crate) fn read(ini: &Ini, names: &EnvNames, report: &mut Report) -> CircusCo
     config.logoutput = keys.text("logoutput", names);
     config.loggerconfig = keys.text("loggerconfig", names);
     config.python = keys.text("python", names);
+    config.python_path = keys.text("python_path", names);
     config.allow_remote_python = keys.value(
         error,
         "allow_remote_python",

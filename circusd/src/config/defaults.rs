@@ -29,6 +29,7 @@ impl Default for CircusConfig {
             logoutput: None,
             loggerconfig: None,
             python: None,
+            python_path: None,
             allow_remote_python: true,
             fqdn_prefix: None,
             use_papa: false,

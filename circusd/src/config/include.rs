@@ -2,6 +2,7 @@
 
 use super::env::EnvNames;
 use super::ini::{Entry, Ini};
+use super::json;
 use super::pattern;
 use super::problem::{Problem, Report, Severity};
 use std::fs::File;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub(crate) fn read(path: &Path, process: &EnvNames, report: &mut Report) -> Ini {
     let mut ini = Ini::default();
     match read_text(path) {
-        Ok(text) => ini.add(&Arc::from(path), &text, report),
+        Ok(text) => add(&mut ini, path, &text, report),
         Err(message) => return fail(path, message, Severity::Error, report, ini),
     }
     let entries = ini.entries("circus").unwrap_or_default();
@@ -36,7 +37,7 @@ pub(crate) fn read(path: &Path, process: &EnvNames, report: &mut Report) -> Ini 
     }
     for file in included {
         match read_text(&file) {
-            Ok(text) => ini.add(&Arc::from(file), &text, report),
+            Ok(text) => add(&mut ini, &file, &text, report),
             Err(TextError::NotUtf8(message)) => {
                 let error = TextError::NotUtf8(message);
                 ini = fail(&file, error, Severity::Error, report, ini);
@@ -45,6 +46,15 @@ pub(crate) fn read(path: &Path, process: &EnvNames, report: &mut Report) -> Ini 
         }
     }
     ini
+}
+
+fn add(ini: &mut Ini, path: &Path, text: &str, report: &mut Report) {
+    let file = Arc::from(path);
+    if path.extension().is_some_and(|extension| extension == "json") {
+        json::add(ini, &file, text, report);
+    } else {
+        ini.add(&file, text, report);
+    }
 }
 
 /// The longest file that is read, in bytes: far above any configuration, so that `include = /dev/zero`

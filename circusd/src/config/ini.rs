@@ -84,6 +84,21 @@ impl Ini {
         Self { sections, defaults: Entries::new() }
     }
 
+    /// Adds one value as it is; what is defined already stays.
+    pub(crate) fn set(&mut self, section: &str, key: &str, value: String, place: &Place) {
+        let inherited = section == DEFAULT;
+        let entries = if inherited { &mut self.defaults } else { self.open(section, place) };
+        let place = place.clone();
+        entries.entry(key.to_owned()).or_insert(Entry { value, place, inherited });
+    }
+
+    /// The keys of a section, which is made if it is not there.
+    pub(crate) fn open(&mut self, section: &str, place: &Place) -> &mut Entries {
+        let header = place.clone();
+        let section = self.sections.entry(section.to_owned());
+        &mut section.or_insert_with(|| Section { header, entries: Entries::new() }).entries
+    }
+
     /// The names of all sections in the order of their first appearance.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.sections.keys().map(String::as_str)

@@ -15,6 +15,7 @@ mod golden_tests;
 pub mod hook;
 mod include;
 mod ini;
+mod json;
 mod load;
 pub mod model;
 mod near_miss;

@@ -70,6 +70,8 @@ pub struct CircusConfig {
     pub loggerconfig: Option<String>,
     /// The Python that runs hooks; none means the usual one.
     pub python: Option<String>,
+    /// Where users' Python looks for modules after everything else; `:` between directories.
+    pub python_path: Option<String>,
     /// Commands may set hooks and stream classes, which run as circusd's user.
     pub allow_remote_python: bool,
     /// Prefix of the host name.

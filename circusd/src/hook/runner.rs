@@ -41,6 +41,8 @@ pub struct Surroundings {
     pub check_delay: f64,
     /// The Python that `[circus]` names.
     pub python: Option<String>,
+    /// Where it looks for modules after everything else.
+    pub python_path: Option<String>,
     /// The directory of the configuration, where modules may be.
     pub folder: String,
     /// Who carries out what Python hooks ask for.
@@ -78,7 +80,13 @@ impl HookRunner {
                 watcher: config.name.clone(),
                 interpreter: interpreter::choose(config, python, &surroundings.environment),
                 environment: Arc::clone(&surroundings.environment),
-                last_paths: [surroundings.folder.clone()].into_iter().chain(cwd.ok()).collect(),
+                last_paths: [surroundings.folder.clone()]
+                    .into_iter()
+                    .chain(cwd.ok())
+                    .chain(surroundings.python_path.iter().flat_map(|path| {
+                        path.split(':').filter(|folder| !folder.is_empty()).map(str::to_owned)
+                    }))
+                    .collect(),
                 hooks,
                 streams,
                 arbiter: json!({

@@ -1,15 +1,14 @@
 # Runs the Python hooks and stream classes of one watcher for circusd. Any Python from 2.7 on, standard library only.
 #
 # circusd starts it with one end of a socket pair, whose number is in CIRCUSD_HELPER_FD, and both sides
-# write JSON objects to it, one a line:
+# write JSON objects to it, one a line. `RemoteWatcher` and `RemoteArbiter` come from the package `circus`, whose
+# `_remote.py` is sent before this file:
 #
 #   circusd -> helper   load, call, reply, start, stop, chunk
 #   helper -> circusd   loaded, result, failure, request, log, credit
 #
 # Each hook runs in a thread of its own, so what it asks of circusd is answered while it runs, and so is
 # what a thread asks that it has left behind. The end of the socket ends the helper.
-from __future__ import print_function
-
 import fcntl
 import json
 import logging
@@ -150,7 +149,7 @@ class Process(Proxy):
         self._watcher.kill_process(self)
 
 
-class Watcher(Proxy):
+class Watcher(Proxy, RemoteWatcher):
     """A watcher: its attributes as they were when the hook was called, its methods live."""
 
     def __init__(self, connection, picture, fresh):
@@ -201,85 +200,16 @@ class Watcher(Proxy):
         self._look()
         return self._status
 
-    def is_stopped(self):
-        return self.status() == 'stopped'
-
-    def is_stopping(self):
-        return self.status() == 'stopping'
-
-    def is_starting(self):
-        return self.status() == 'starting'
-
-    def is_active(self):
-        return self.status() == 'active'
-
     def _command(self, command, **properties):
         properties.setdefault('name', self.name)
         return command_of(self._connection, command, properties)
 
-    # Nobody can wait inside a hook for what waits for the hook, so these only begin.
-    def start(self, *args, **kwargs):
-        self._command('start')
-
-    def stop(self, *args, **kwargs):
-        self._command('stop')
-
-    def restart(self, *args, **kwargs):
-        self._command('restart')
-
-    def reload(self, graceful=True, sequential=False):
-        self._command('reload', graceful=graceful, sequential=sequential)
-
-    def incr(self, nb=1):
-        self._command('incr', nb=nb)
-
-    def decr(self, nb=1):
-        self._command('decr', nb=nb)
-
-    def set_numprocesses(self, np):
-        self._command('set', options={'numprocesses': max(int(np), 0)})
-
-    def set_opt(self, key, val):
-        self._command('set', options={key: val})
-
-    def do_action(self, num):
-        if num == 1:
-            self.reload()
-
-    def send_signal(self, pid, signum):
-        self._command('signal', pid=int(pid), signum=int(signum))
-
-    def send_signal_process(self, process, signum, recursive=False):
-        self._command('signal', pid=process.pid, signum=int(signum), recursive=recursive)
-
-    def send_signal_child(self, pid, child_id, signum):
-        self._command('signal', pid=int(pid), childpid=int(child_id), signum=int(signum))
-
-    def send_signal_children(self, pid, signum, recursive=False):
-        self._command('signal', pid=int(pid), signum=int(signum), children=True, recursive=recursive)
-
-    def kill_process(self, process, stop_signal=None, graceful_timeout=None):
-        properties = {'pid': process.pid}
-        if stop_signal is not None:
-            properties['signum'] = int(stop_signal)
-        if graceful_timeout is not None:
-            properties['graceful_timeout'] = graceful_timeout
-        self._command('kill', **properties)
+    # Nobody can wait inside a hook for what waits for the hook, so this only begins.
+    def _begin(self, command, **properties):
+        self._command(command, **properties)
 
     def notify_event(self, topic, msg):
         self._connection.ask(event=topic, watcher=self.name, payload=msg)
-
-    def info(self, extended=False):
-        infos = native(self._command('stats')['info'])
-        return dict((int(pid), info) for pid, info in infos.items())
-
-    def process_info(self, pid, extended=False):
-        return native(self._command('stats', process=int(pid))['info'])
-
-    def reap_processes(self):
-        """circusd collects its processes by itself."""
-
-    reap_process = manage_processes = reap_processes
 
 
 class Socket(Proxy):
@@ -289,7 +219,7 @@ class Socket(Proxy):
         self.__dict__.update(fields)
 
 
-class Arbiter(Proxy):
+class Arbiter(Proxy, RemoteArbiter):
     """circusd."""
 
     def __init__(self, connection, facts):
@@ -302,6 +232,9 @@ class Arbiter(Proxy):
     def _command(self, command, **properties):
         return command_of(self._connection, command, properties)
 
+    def _begin(self, command, **properties):
+        self._command(command, **properties)
+
     def get_watcher(self, name):
         try:
             picture = self._connection.ask(watcher=name)
@@ -309,56 +242,18 @@ class Arbiter(Proxy):
             raise KeyError(str(error))
         return Watcher(self._connection, native(picture), True)
 
-    def iter_watchers(self, reverse=True):
-        watchers = [self.get_watcher(name) for name in self._command('list')['watchers']]
-        return iter(sorted(watchers, key=lambda watcher: watcher.priority, reverse=reverse))
-
     @property
     def watchers(self):
         return list(self.iter_watchers())
-
-    @property
-    def _watchers_names(self):
-        return dict((watcher.name.lower(), watcher) for watcher in self.watchers)
 
     @property
     def sockets(self):
         listed = native(self._command('listsockets')['sockets'])
         return dict((fields['name'], Socket(fields)) for fields in listed)
 
-    def get_socket(self, name):
-        return self.sockets[name]
-
-    def statuses(self):
-        return native(self._command('status')['statuses'])
-
-    def numwatchers(self):
-        return self._command('numwatchers')['numwatchers']
-
-    def numprocesses(self):
-        return self._command('numprocesses')['numprocesses']
-
-    def start_watchers(self, *args, **kwargs):
-        self._command('start')
-
-    def stop_watchers(self, *args, **kwargs):
-        self._command('stop')
-
-    def restart(self, *args, **kwargs):
-        self._command('restart')
-
-    def reload(self, graceful=True, sequential=False):
-        self._command('reload', graceful=graceful, sequential=sequential)
-
-    def reload_from_config(self, *args, **kwargs):
-        self._command('reloadconfig')
-
     def add_watcher(self, name, cmd, **options):
         self._command('add', name=name, cmd=cmd, options=options)
         return self.get_watcher(name)
-
-    def rm_watcher(self, name, nostop=False):
-        self._command('rm', name=name, nostop=nostop)
 
 
 def command_of(connection, command, properties):

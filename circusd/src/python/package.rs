@@ -16,6 +16,11 @@ use std::sync::{Mutex, PoisonError};
 const FILES: &[(&str, &str)] = &[
     ("circus/__init__.py", include_str!("../../python/circus/__init__.py")),
     ("circus/_async_client.py", include_str!("../../python/circus/_async_client.py")),
+    ("circus/_daemon.py", include_str!("../../python/circus/_daemon.py")),
+    ("circus/_definition.py", include_str!("../../python/circus/_definition.py")),
+    ("circus/_remote.py", include_str!("../../python/circus/_remote.py")),
+    ("circus/arbiter.py", include_str!("../../python/circus/arbiter.py")),
+    ("circus/circusd.py", include_str!("../../python/circus/circusd.py")),
     ("circus/client.py", include_str!("../../python/circus/client.py")),
     ("circus/consumer.py", include_str!("../../python/circus/consumer.py")),
     ("circus/exc.py", include_str!("../../python/circus/exc.py")),
@@ -27,9 +32,11 @@ const FILES: &[(&str, &str)] = &[
     ),
     ("circus/plugins/_loop.py", include_str!("../../python/circus/plugins/_loop.py")),
     ("circus/plugins/statsd.py", include_str!("../../python/circus/plugins/statsd.py")),
+    ("circus/sockets.py", include_str!("../../python/circus/sockets.py")),
     ("circus/stats/__init__.py", include_str!("../../python/circus/stats/__init__.py")),
     ("circus/stats/client.py", include_str!("../../python/circus/stats/client.py")),
     ("circus/util.py", include_str!("../../python/circus/util.py")),
+    ("circus/watcher.py", include_str!("../../python/circus/watcher.py")),
 ];
 
 /// What others may do to a file or directory without anybody being harmed: read it.
@@ -57,15 +64,15 @@ pub enum PackageError {
 
 /// The directory with the package, complete and unchanged. Reads and writes files.
 ///
-/// It is below `/run` for root, else below XDG_RUNTIME_DIR, else in the directory for temporary files; its name
-/// has user and version.
+/// It is below `/run` for root, else below XDG_RUNTIME_DIR, else in the directory for temporary files. Its name has
+/// version and user, and a fingerprint, so that builds of one version with other sources have their own.
 ///
 /// # Errors
 /// [`PackageError`].
 pub fn unpack() -> Result<PathBuf, PackageError> {
     /// Where it went when others were in the way.
     static ELSEWHERE: Mutex<Option<PathBuf>> = Mutex::new(None);
-    let name = format!("circus-python-{}-{}", crate::VERSION, geteuid());
+    let name = format!("circus-python-{}-{:016x}-{}", crate::VERSION, fingerprint(), geteuid());
     let parents = parents();
     let mut failure = None;
     for parent in &parents {
@@ -79,6 +86,15 @@ pub fn unpack() -> Result<PathBuf, PackageError> {
     let temporary = std::env::temp_dir();
     let path = elsewhere.get_or_insert_with(|| temporary.join(format!("{name}-{}", unused())));
     unpack_as(&temporary, path).map_err(|error| failure.unwrap_or(error))
+}
+
+/// FNV-1a over all sources: names them, and is no protection.
+fn fingerprint() -> u64 {
+    let texts = FILES.iter().flat_map(|(name, text)| [name, text]);
+    let bytes = texts.flat_map(|text| text.bytes().chain([0]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// Directories for things that do not outlive the machine, the best first.

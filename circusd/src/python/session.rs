@@ -16,7 +16,8 @@ use tokio::net::UnixStream;
 use tokio::time;
 
 /// The Python side.
-const SOURCE: &str = include_str!("host.py");
+const SOURCE: &str =
+    concat!(include_str!("../../python/circus/_remote.py"), include_str!("host.py"));
 
 /// Reads the source from the socket and runs it, so that neither a file nor the command line has it.
 const BOOT: &str = "\

@@ -29,6 +29,7 @@ mod own_signals;
 mod plugin_flapping;
 mod plugin_statsd;
 mod plugins;
+mod python_arbiter;
 mod python_clients;
 mod python_hooks;
 mod python_package;

@@ -109,6 +109,9 @@ def _cfg2str(cfg):
 
 
 def _str2cfg(data):
+    if data and data.startswith('{'):
+        # What circusd writes for values that the form with colons would cut.
+        return json.loads(data)
     pairs = (item.split(':', 1) for item in (data or '').split(':::') if ':' in item)
     return dict((key.strip(), value.strip()) for key, value in pairs)
 

@@ -76,7 +76,7 @@ compare!(CIRCUS_KEYS: CircusConfig in of_circus {
     keys: [
         check_delay, endpoint, endpoint_owner, pubsub_endpoint, multicast_endpoint, stats_endpoint,
         stats_interval, statsd, umask, warmup_delay, httpd, httpd_host, httpd_port, debug, debug_gc, metrics_endpoint, pidfile, loglevel,
-        logoutput, loggerconfig, python, allow_remote_python, fqdn_prefix, papa_endpoint, use_papa,
+        logoutput, loggerconfig, python, python_path, allow_remote_python, fqdn_prefix, papa_endpoint, use_papa,
     ],
     groups: [],
     ignored: [],

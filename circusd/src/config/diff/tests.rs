@@ -217,6 +217,7 @@ const CIRCUS_SAMPLES: &[(&str, &str)] = &[
     ("logoutput", "l"),
     ("loggerconfig", "c.ini"),
     ("python", "/usr/bin/python3.9"),
+    ("python_path", "/srv/lib"),
     ("allow_remote_python", "false"),
     ("fqdn_prefix", "f"),
     ("papa_endpoint", "tcp://127.0.0.1:1"),
