@@ -8,7 +8,6 @@
 mod birth;
 mod credentials;
 mod error;
-mod frozen;
 mod pidfd;
 mod program;
 mod shield;
@@ -20,7 +19,7 @@ pub use credentials::Credentials;
 pub use error::SpawnError;
 pub use nix::sys::resource::Resource;
 pub use pidfd::PidFd;
-pub(crate) use shield::{freeze_shield, raise_own_limits, thaw_shield};
+pub use shield::{Shield, raise_own_limits, restore_shield, shield};
 pub use spec::{ChildSpec, Input, Output, Spawned};
 
 use std::fs::File;

@@ -106,7 +106,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(text) => print(&format!("{text}\n")),
             Err(text) => fail(&text, 1),
         },
-        Ok(Request::Serve(options)) => match start(&options, Origin::new(arguments)) {
+        Ok(Request::Serve(options)) => match start(&options, Origin::new(&arguments)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(text) => fail(&text, 1),
         },
@@ -191,11 +191,11 @@ fn access(options: &Options) -> Result<Access, String> {
 /// Goes on where another program has left off, or back to that program.
 fn take_over(handover: Handover, arguments: Vec<OsString>) -> ExitCode {
     let guard = handover.guard();
-    let kernel = check_arguments(arguments.clone()).and_then(|options| {
+    let kernel = check_arguments(arguments).and_then(|options| {
         start_logging(options.debug);
         show_title(options.title.as_deref().unwrap_or_default());
         let access = access(&options)?;
-        guard.map_err(|error| error.to_string())?.take_over(Origin::new(arguments), access)
+        guard.map_err(|error| error.to_string())?.take_over(access)
     });
     match kernel {
         Ok(kernel) => match upgrade::serve(kernel) {

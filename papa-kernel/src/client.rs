@@ -3,18 +3,21 @@
 //!
 //! Reads and writes bytes; what the lines mean is `session`'s business.
 
-mod frozen;
-
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use bincode::de::{Decode, Decoder};
+use bincode::enc::{Encode, Encoder};
+use bincode::error::{DecodeError, EncodeError};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{Shutdown, shutdown};
-use protocol::papa::{Form, PROMPT};
+use protocol::papa::PROMPT;
 
 use crate::budget::can_grow_to;
+use crate::descriptor::Descriptor;
 use crate::peer;
 use crate::poller::ClientId;
+use crate::snapshot::field::Entry;
 use crate::watch::Watch;
 
 /// The longest request line, in bytes. Twice what Linux passes to a program, so that an exact
@@ -30,7 +33,7 @@ const MOST_DRAINED: usize = 64 << 20;
 const KEPT_CAPACITY: usize = 64 << 10;
 
 /// What a connection is for.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, bincode::Encode, bincode::Decode)]
 pub(crate) enum Mode {
     /// Lines are commands.
     Commands,
@@ -56,7 +59,7 @@ pub(crate) enum LineRefused {
 #[derive(Debug)]
 pub(crate) struct Client {
     pub(crate) id: ClientId,
-    fd: OwnedFd,
+    pub(crate) fd: Descriptor,
     input: Vec<u8>,
     /// Input before this has been taken.
     taken: usize,
@@ -81,7 +84,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(id: ClientId, fd: OwnedFd) -> Self {
+    pub(crate) fn new(id: ClientId, fd: Descriptor) -> Self {
         Self {
             id,
             fd,
@@ -109,7 +112,7 @@ impl Client {
     /// does, waits for ever. Papa itself sends no block for some 50 ms; here the first one waits
     /// until the line has been read. The exact form needs no such care.
     pub(crate) fn watch(&mut self, watch: Watch) {
-        self.held_since = (watch.form() == Form::Classic).then(Instant::now);
+        self.held_since = (!watch.is_exact()).then(Instant::now);
         self.mode = Mode::Watching(watch);
     }
 
@@ -280,6 +283,38 @@ impl Client {
     }
 }
 
+impl Entry for Client {
+    type Key = ClientId;
+
+    fn key(&self) -> ClientId {
+        self.id
+    }
+}
+
+impl Encode for Client {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        let input = self.input.get(self.taken..).unwrap_or_default();
+        let output = self.output.get(self.written..).unwrap_or_default();
+        let Self { id, fd, drained, mode, ended, broken, shut, .. } = self;
+        (id, fd, input, output, drained, mode, ended, broken, shut).encode(encoder)
+    }
+}
+
+bincode::impl_borrow_decode!(Client);
+
+impl<C> Decode<C> for Client {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let (id, fd, input, output, drained, mode, ended, broken, shut) = Decode::decode(decoder)?;
+        let new = Self::new(id, fd);
+        let mut client = Self { input, output, drained, ended, broken, shut, ..new };
+        match mode {
+            Mode::Watching(watch) => client.watch(watch),
+            mode => client.mode = mode,
+        }
+        Ok(client)
+    }
+}
+
 impl AsFd for Client {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -289,6 +324,7 @@ impl AsFd for Client {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -296,7 +332,7 @@ mod tests {
     fn pair() -> (UnixStream, Client) {
         let (theirs, ours) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (theirs, Client::new(ClientId(1), ours.into()))
+        (theirs, Client::new(ClientId(1), OwnedFd::from(ours).into()))
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::errno::errno_text;
 use crate::help;
 use crate::info;
 use crate::poller::{Poller, ProcessId};
-use crate::process_table::Hosted;
+use crate::process_table::{Hosted, RunsAs};
 use crate::socket::BindError;
 use crate::socket_table::MakeSocketError;
 use crate::tables::{Tables, first_missing, selected};
@@ -231,19 +231,20 @@ fn make_process(
         return Err(ExecuteError::LongNote);
     }
     let credentials = Credentials::resolve(spec.uid.as_deref(), spec.gid.as_deref())?;
+    let runs_as = credentials.clone().map(RunsAs::from);
     let printed = |hosted: &Hosted| {
         let mut text = Vec::new();
         hosted.row().print(form, &mut text);
         text
     };
     let (id, row) = match tables.processes.find(&spec.name) {
-        Some((id, hosted)) if hosted.matches(&spec, credentials.as_ref()) => (id, printed(hosted)),
+        Some((id, hosted)) if hosted.matches(&spec, runs_as.as_ref()) => (id, printed(hosted)),
         Some((_, hosted)) => {
             let row = String::from_utf8_lossy(&printed(hosted)).into_owned();
             return Err(ExecuteError::ProcessDiffers { name: spec.name, row });
         }
         None => {
-            let id = start(tables, poller, spec, credentials)?;
+            let id = start(tables, poller, spec, (credentials, runs_as))?;
             (id, tables.processes.get_mut(id).map(|hosted| printed(hosted)).unwrap_or_default())
         }
     };
@@ -254,7 +255,7 @@ fn start(
     tables: &mut Tables,
     poller: &Poller,
     spec: ProcessSpec,
-    credentials: Option<Credentials>,
+    (credentials, runs_as): (Option<Credentials>, Option<RunsAs>),
 ) -> Result<ProcessId, ExecuteError> {
     let mut passed = PassedSockets::default();
     let mut argv = if spec.shell { vec![b"/bin/sh".to_vec(), b"-c".to_vec()] } else { Vec::new() };
@@ -272,7 +273,7 @@ fn start(
         working_dir: spec.working_dir.clone().map(|path| {
             PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(path))
         }),
-        credentials: credentials.clone(),
+        credentials,
         rlimits: spec.rlimits.iter().map(limit).collect::<Result<_, ExecuteError>>()?,
         umask: spec.umask,
         stdin: child::Input::Null,
@@ -284,10 +285,7 @@ fn start(
     let started = now();
     let spawned = child::spawn(&child_spec)?;
     tracing::debug!(name = spec.name, pid = spawned.pid, "process started");
-    tables
-        .processes
-        .insert(spec, credentials, spawned, started, poller)
-        .map_err(ExecuteError::Register)
+    tables.processes.insert(spec, runs_as, spawned, started, poller).map_err(ExecuteError::Register)
 }
 
 /// The sockets that one process refers to.

@@ -5,7 +5,7 @@ use crate::tables::Tables;
 
 /// The lines, without a line feed after the last.
 pub(crate) fn text(tables: &Tables) -> String {
-    let status = tables.status;
+    let status = tables.status.0;
     let processes = &tables.processes;
     let hosted = || processes.iter().map(|(.., hosted)| hosted);
     let lines = [
@@ -21,8 +21,8 @@ pub(crate) fn text(tables: &Tables) -> String {
         ("client_memory", status.client_memory.to_string()),
         ("unread", processes.unread().to_string()),
         ("dropped", processes.dropped().to_string()),
-        ("discarded", processes.leftovers().discarded.to_string()),
-        ("leftover_pipes", processes.leftovers().pipes.len().to_string()),
+        ("discarded", processes.leftovers.discarded.to_string()),
+        ("leftover_pipes", processes.leftovers.pipes.len().to_string()),
         ("snapshot_format", FORMAT.to_string()),
     ];
     lines.map(|(key, value)| format!("{key}={value}")).join("\n")

@@ -4,10 +4,11 @@
 //! source that is ready, so that nobody starves; then every client that has something new to
 //! read is served once.
 
-mod frozen;
+mod state;
 mod upgrading;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use protocol::papa::{GREETING, PROMPT};
 
-pub(crate) use frozen::{arguments, check, numbers};
+pub(crate) use state::State;
 pub(crate) use upgrading::Takeover;
 
 use crate::access::Access;
@@ -31,7 +32,6 @@ use crate::poller::{ClientId, Poller, ProcessId, Source};
 use crate::process_table::PipeRead;
 use crate::rehearsal::Rehearsal;
 use crate::session::{self, Progress};
-use crate::tables::Tables;
 
 /// Connections taken in one turn.
 const ACCEPTS_PER_TURN: usize = 16;
@@ -46,29 +46,25 @@ const PIPE_BUFFER: usize = 64 << 10;
 /// Everything the process has.
 #[derive(Debug)]
 pub(crate) struct Kernel {
-    tables: Tables,
-    clients: BTreeMap<ClientId, Client>,
+    pub(crate) state: State,
     poller: Poller,
-    listener: Listener,
     access: Access,
     /// In the order of arrival; some may have gone.
     refused: VecDeque<ClientId>,
     budget: Budget,
     flow: Flow,
     signals: SignalFd,
-    next_client: u64,
     /// Clients to serve at the end of the turn.
     due: BTreeSet<ClientId>,
     /// Clients to serve later.
     later: BTreeMap<ClientId, Instant>,
-    /// A client asked for the end and nobody has come since.
-    exit_requested: bool,
     /// A signal asked for the end.
     terminated: bool,
     /// Given up for a moment when descriptors run out, to turn a client away.
     spare: Option<OwnedFd>,
     buffer: Vec<u8>,
-    origin: Origin,
+    /// What stands between the name of the program and its arguments.
+    role: Vec<OsString>,
     /// Another program shows that it can take over.
     rehearsal: Option<Rehearsal>,
     /// One has shown it and does so at the end of the turn.
@@ -87,43 +83,40 @@ pub(crate) enum Ended {
 impl Kernel {
     /// Takes over a listener and the process' signals.
     pub(crate) fn new(listener: Listener, access: Access, origin: Origin) -> io::Result<Self> {
-        let kernel = Self::assemble(listener, access, Poller::new()?, open_signals()?, origin);
+        let state = State::new(listener, origin.program, origin.arguments);
+        let kernel = Self::assemble(state, access, Poller::new()?, open_signals()?, origin.role);
         kernel.register_own()?;
         Ok(kernel)
     }
 
     fn assemble(
-        listener: Listener,
+        state: State,
         access: Access,
         poller: Poller,
         signals: SignalFd,
-        origin: Origin,
+        role: Vec<OsString>,
     ) -> Self {
         Self {
-            tables: Tables::default(),
-            clients: BTreeMap::new(),
+            state,
             poller,
-            listener,
             access,
             refused: VecDeque::new(),
             budget: Budget::default(),
             flow: Flow::default(),
             signals,
-            next_client: 0,
             due: BTreeSet::new(),
             later: BTreeMap::new(),
-            exit_requested: false,
             terminated: false,
             spare: spare_descriptor(),
             buffer: vec![0; PIPE_BUFFER],
-            origin,
+            role,
             rehearsal: None,
             takeover: None,
         }
     }
 
     fn register_own(&self) -> io::Result<()> {
-        self.poller.add(&self.listener, Source::Listener, EpollFlags::EPOLLIN)?;
+        self.poller.add(&self.state.listener, Source::Listener, EpollFlags::EPOLLIN)?;
         self.poller.add(&self.signals, Source::Signals, EpollFlags::EPOLLIN)
     }
 
@@ -140,8 +133,8 @@ impl Kernel {
                 self.serve(id);
             }
             self.keep_to_budget();
-            self.flow.resume(&mut self.tables.processes, &self.poller);
-            self.tables.processes.reap_doomed();
+            self.flow.resume(&mut self.state.tables.processes, &self.poller);
+            self.state.tables.processes.reap_doomed();
             if let Some(takeover) = self.takeover.take() {
                 return Ok(Ended::Takeover(takeover));
             }
@@ -150,7 +143,7 @@ impl Kernel {
             rehearsal.cancel();
         }
         let hosted =
-            self.tables.processes.iter().filter(|(.., hosted)| hosted.is_running()).count();
+            self.state.tables.processes.iter().filter(|(.., hosted)| hosted.is_running()).count();
         if hosted > 0 {
             tracing::warn!(hosted, "ending while hosted processes run; their output is lost");
         }
@@ -167,8 +160,9 @@ impl Kernel {
     }
 
     fn is_over(&self) -> bool {
-        let alone = || self.clients.values().all(|client| matches!(client.mode, Mode::Leaving));
-        self.terminated || (self.exit_requested && self.tables.is_idle() && alone())
+        let alone =
+            || self.state.clients.values().all(|client| matches!(client.mode, Mode::Leaving));
+        self.terminated || (self.state.exit_requested && self.state.tables.is_idle() && alone())
     }
 
     fn handle(&mut self, source: Source, flags: EpollFlags) -> io::Result<()> {
@@ -176,7 +170,7 @@ impl Kernel {
             Source::Listener => self.accept(),
             Source::Signals => self.read_signals()?,
             Source::Client(id) => {
-                if let Some(client) = self.clients.get_mut(&id) {
+                if let Some(client) = self.state.clients.get_mut(&id) {
                     client.fill(&mut self.buffer);
                     if flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) {
                         client.broken |=
@@ -189,7 +183,7 @@ impl Kernel {
             Source::Stdout(id) => self.read_output(id, false),
             Source::Stderr(id) => self.read_output(id, true),
             Source::Exit(id) => {
-                let processes = &mut self.tables.processes;
+                let processes = &mut self.state.tables.processes;
                 if processes.note_exit(id, &mut self.buffer, now(), &self.poller) {
                     self.tell_followers(id);
                 }
@@ -199,18 +193,20 @@ impl Kernel {
     }
 
     fn read_output(&mut self, id: ProcessId, stderr: bool) {
-        let read = self.tables.processes.read_output(id, stderr, &mut self.buffer, now());
+        let read = self.state.tables.processes.read_output(id, stderr, &mut self.buffer, now());
         match read {
             PipeRead::Data => self.tell_followers(id),
-            PipeRead::Full => self.flow.pause(id, stderr, &self.tables.processes, &self.poller),
+            PipeRead::Full => {
+                self.flow.pause(id, stderr, &self.state.tables.processes, &self.poller)
+            }
             PipeRead::Empty | PipeRead::End => {}
         }
     }
 
     fn tell_followers(&mut self, id: ProcessId) {
-        let Some(hosted) = self.tables.processes.get_mut(id) else { return };
+        let Some(hosted) = self.state.tables.processes.get_mut(id) else { return };
         for follower in hosted.followers() {
-            if let Some(client) = self.clients.get_mut(&follower)
+            if let Some(client) = self.state.clients.get_mut(&follower)
                 && let Mode::Watching(watch) = &mut client.mode
             {
                 watch.note_change(id);
@@ -234,7 +230,7 @@ impl Kernel {
 
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            match self.listener.accept() {
+            match self.state.listener.accept() {
                 Ok(Some(stream)) => self.welcome(stream),
                 Ok(None) => break,
                 Err(error) => {
@@ -242,7 +238,7 @@ impl Kernel {
                     // With no descriptor left the client would stay in the queue and wake us for
                     // ever: take it in the place of the spare one and turn it away.
                     if self.spare.take().is_some() {
-                        drop(self.listener.accept());
+                        drop(self.state.listener.accept());
                         self.spare = spare_descriptor();
                     }
                     break;
@@ -252,7 +248,7 @@ impl Kernel {
     }
 
     fn welcome(&mut self, stream: OwnedFd) {
-        let peer = self.listener.identify(&stream);
+        let peer = self.state.listener.identify(&stream);
         let refusal = match &peer {
             Ok(peer) if self.access.admits(peer) => None,
             Ok(peer) => {
@@ -265,15 +261,15 @@ impl Kernel {
                 Some(Access::refusal(None))
             }
         };
-        let id = ClientId(self.next_client);
-        self.next_client += 1;
-        let mut client = Client::new(id, stream);
+        let id = ClientId(self.state.next_client);
+        self.state.next_client += 1;
+        let mut client = Client::new(id, stream.into());
         if let Err(error) = self.poller.add(&client, Source::Client(id), EpollFlags::empty()) {
             tracing::warn!(%error, "could not watch a client");
             return;
         }
         let refusal = refusal.or_else(|| {
-            (self.clients.len() >= MOST_CLIENTS)
+            (self.state.clients.len() >= MOST_CLIENTS)
                 .then(|| format!("Error: More than {MOST_CLIENTS} clients\n"))
         });
         let refusal = refusal.or_else(|| {
@@ -290,26 +286,26 @@ impl Kernel {
             }
         } else {
             client.output.extend(GREETING.bytes().chain(PROMPT.bytes()));
-            self.exit_requested = false;
+            self.state.exit_requested = false;
         }
-        self.clients.insert(id, client);
+        self.state.clients.insert(id, client);
         self.due.insert(id);
     }
 
     /// Moves the conversation with a client on, writes, and closes what has come to its end.
     fn serve(&mut self, id: ClientId) {
-        let Some(mut client) = self.clients.remove(&id) else { return };
+        let Some(mut client) = self.state.clients.remove(&id) else { return };
         let mut upgrade = None;
-        self.tables.status.clients = self.clients.len() + 1;
-        self.tables.status.client_memory = self.budget.held();
+        self.state.tables.status.0.clients = self.state.clients.len() + 1;
+        self.state.tables.status.0.client_memory = self.budget.held();
         client.block_size = self.budget.block_size();
         loop {
             let mut has_more = false;
-            match session::advance(&mut client, &mut self.tables, &self.poller) {
+            match session::advance(&mut client, &mut self.state.tables, &self.poller) {
                 Progress::Waits => {}
                 Progress::HasMore => has_more = true,
                 Progress::Later(delay) => drop(self.later.insert(id, Instant::now() + delay)),
-                Progress::Exit => self.exit_requested = true,
+                Progress::Exit => self.state.exit_requested = true,
                 Progress::Upgrade(path) => upgrade = Some(path),
             }
             let congested = client.is_congested();
@@ -336,32 +332,32 @@ impl Kernel {
                 return self.let_go(client);
             }
         }
-        self.clients.insert(id, client);
+        self.state.clients.insert(id, client);
         if let Some(path) = upgrade {
             self.begin_upgrade(id, path);
         }
     }
 
     fn close(&mut self, id: ClientId) {
-        if let Some(client) = self.clients.remove(&id) {
+        if let Some(client) = self.state.clients.remove(&id) {
             self.let_go(client);
         }
     }
 
     fn let_go(&mut self, mut client: Client) {
         self.budget.update(&mut client.share, 0);
-        session::stop_watching(&mut client, &mut self.tables);
+        session::stop_watching(&mut client, &mut self.state.tables);
     }
 
     /// Closes the clients that hold most until all others fit.
     fn keep_to_budget(&mut self) {
         while self.budget.is_exhausted() {
-            let largest = self.clients.values_mut().max_by_key(|client| client.share);
+            let largest = self.state.clients.values_mut().max_by_key(|client| client.share);
             let Some(client) = largest.filter(|client| client.share > 0) else { return };
             tracing::warn!(client = client.id.0, bytes = client.share, "closed: holds too much");
             let id = client.id;
             if client.is_flushed() {
-                session::stop_watching(client, &mut self.tables);
+                session::stop_watching(client, &mut self.state.tables);
                 client.leave(b"Error: This connection holds too much of the kernel's memory\n");
                 self.budget.update(&mut client.share, 0);
                 self.due.insert(id);

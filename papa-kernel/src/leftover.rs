@@ -1,27 +1,34 @@
-//! Pipes that somebody still holds after the process they were made for has ended.
+//! What is left of processes that are gone; above all pipes that somebody still holds.
 //!
-//! Its end was reported, so nothing can be delivered under its name any more. What a grandchild
-//! writes is read and thrown away, which keeps it from blocking or dying of SIGPIPE.
+//! The end of the process was reported, so nothing can be delivered under its name any more. What a
+//! grandchild writes is read and thrown away, which keeps it from blocking or dying of SIGPIPE.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 
+use bincode::{Decode, Encode};
+
+use crate::descriptor::Descriptor;
 use crate::poller::ProcessId;
 
 /// Pipes kept; beyond that the oldest is closed.
 pub(crate) const MOST_LEFTOVERS: usize = 1024;
 
-/// The pipes by process and by stream; true is standard error.
-#[derive(Debug, Default)]
+/// What is left.
+#[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct Leftovers {
-    pub(crate) pipes: BTreeMap<(ProcessId, bool), OwnedFd>,
-    /// Bytes thrown away so far.
+    /// By process and by stream; true is standard error.
+    pub(crate) pipes: BTreeMap<(ProcessId, bool), Descriptor>,
+    /// Pidfds of processes that were killed because their end could not be watched for; not yet reaped.
+    pub(crate) doomed: Vec<Descriptor>,
+    /// Bytes evicted from the rings of processes that are gone.
+    pub(crate) dropped: u64,
+    /// Bytes of pipes thrown away so far.
     pub(crate) discarded: u64,
 }
 
 impl Leftovers {
     /// Goes on reading a pipe.
-    pub(crate) fn keep(&mut self, process: ProcessId, stderr: bool, pipe: OwnedFd) {
+    pub(crate) fn keep(&mut self, process: ProcessId, stderr: bool, pipe: Descriptor) {
         self.pipes.insert((process, stderr), pipe);
         if self.pipes.len() > MOST_LEFTOVERS {
             tracing::warn!("closed the oldest pipe that outlived its process");

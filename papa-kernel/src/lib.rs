@@ -12,6 +12,7 @@ pub mod child;
 mod cli;
 mod client;
 mod command;
+mod descriptor;
 mod errno;
 mod exit;
 mod flow;

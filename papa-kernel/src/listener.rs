@@ -1,19 +1,20 @@
 //! Where clients come in: a port on loopback, or a unix socket. Who they are is told here, whether
 //! that is good enough is decided by `access`.
 
-mod frozen;
-
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use bincode::{Decode, Encode};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
 
 use crate::access::{Access, PathAccess};
+use crate::descriptor::Descriptor;
 use crate::errno::errno_text;
 use crate::peer::{self, Peer};
 use crate::socket::{self, BindError, Family, SocketSpec};
@@ -23,11 +24,11 @@ use crate::sys;
 const BACKLOG: u32 = 1024;
 
 /// A place where clients connect: a port of 127.0.0.1, never of anything else, or a unix socket.
-#[derive(Debug)]
+#[derive(Debug, Encode, Decode)]
 pub(crate) struct Listener {
-    fd: OwnedFd,
+    pub(crate) fd: Descriptor,
     /// Of a unix socket, with mode 0600 unless others were allowed in.
-    path: Option<PathBuf>,
+    path: Option<Vec<u8>>,
 }
 
 /// The kernel cannot listen.
@@ -94,7 +95,8 @@ impl Listener {
     }
 
     fn new(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self, ListenError> {
-        let listener = Self { fd, path };
+        let path = path.map(|path| path.into_os_string().into_vec());
+        let listener = Self { fd: fd.into(), path };
         fcntl(&listener.fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
         Ok(listener)
     }
@@ -142,8 +144,8 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            socket::remove_path(path);
+        if let Some(path) = self.path.as_ref().filter(|_| self.fd.is_owned()) {
+            socket::remove_path(Path::new(OsStr::from_bytes(path)));
         }
     }
 }

@@ -26,13 +26,13 @@ pub(crate) struct Origin {
 impl Origin {
     /// That of this process, which got `arguments` to serve with. With no /proc there is no
     /// program to be found, and an upgrade needs a path.
-    pub(crate) fn new(arguments: Vec<OsString>) -> Self {
+    pub(crate) fn new(arguments: &[OsString]) -> Self {
         let all: Vec<OsString> = std::env::args_os().collect();
         let role = all.len().saturating_sub(arguments.len()).max(1);
         Self {
             program: std::env::current_exe().unwrap_or_default(),
             role: all.get(1..role).unwrap_or_default().to_vec(),
-            arguments,
+            arguments: arguments.to_vec(),
         }
     }
 }

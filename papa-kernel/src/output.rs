@@ -3,14 +3,30 @@
 //! A record leaves the ring by acknowledgement or by eviction, and evictions are counted.
 //! Knows nothing about clients: `process_table` decides who has read what.
 
-mod frozen;
-
 use std::collections::VecDeque;
 
+use bincode::{Decode, Encode};
+
 use crate::budget::can_grow_to;
-// What the heads are in a snapshot they are here, too. `Closed` is always the last record.
-use crate::snapshot::v1::Head;
-pub(crate) use crate::snapshot::v1::Kind as RecordKind;
+use crate::snapshot::field::Bytes;
+
+/// A record without its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+struct Head {
+    /// Seconds since 1970.
+    timestamp: f64,
+    length: u32,
+    kind: RecordKind,
+}
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+pub(crate) enum RecordKind {
+    Out,
+    Err,
+    /// The end, with the code as papa shows it. Always the last record.
+    Closed(i32),
+}
 
 /// A record as a reader sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,11 +44,11 @@ pub(crate) struct RecordView<'a> {
 }
 
 /// Sequence-numbered records with a limit on their bytes and on their number.
-#[derive(Debug)]
+#[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct Ring {
     limit: usize,
     heads: VecDeque<Head>,
-    data: VecDeque<u8>,
+    data: Bytes,
     /// Number of the oldest record.
     first_seq: u64,
     /// Bytes written before the oldest record.
@@ -56,16 +72,15 @@ const KEPT_CAPACITY: usize = 16 << 10;
 impl Ring {
     /// A ring for up to `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            heads: VecDeque::new(),
-            data: VecDeque::new(),
-            first_seq: 0,
-            first_offset: 0,
-            released_offset: 0,
-            shown: 0,
-            dropped: 0,
-        }
+        Self { limit, ..Self::default() }
+    }
+
+    /// Whether the records fit the bytes, and can be counted on.
+    pub(crate) fn is_whole(&self) -> bool {
+        let length: u64 = self.heads.iter().map(|head| u64::from(head.length)).sum();
+        length == self.data.len() as u64
+            && self.first_seq.checked_add(self.heads.len() as u64).is_some()
+            && self.first_offset.checked_add(length).is_some()
     }
 
     /// Appends output. The oldest records make room; of a piece larger than the limit its end is
@@ -235,7 +250,8 @@ impl Ring {
 
     fn pop_oldest(&mut self) -> Option<Head> {
         let head = self.heads.pop_front()?;
-        self.data.drain(..(head.length as usize).min(self.data.len()));
+        let length = (head.length as usize).min(self.data.len());
+        self.data.drain(..length);
         self.first_seq += 1;
         self.first_offset += u64::from(head.length);
         Some(head)
@@ -243,7 +259,7 @@ impl Ring {
 
     fn give_memory_back(&mut self) {
         if self.data.is_empty() && self.data.capacity() > KEPT_CAPACITY {
-            self.data = VecDeque::new();
+            self.data = Bytes::default();
         }
         if self.heads.is_empty() && self.heads.capacity() > JOIN_FROM {
             self.heads = VecDeque::new();

@@ -58,8 +58,9 @@ pub fn owner_of_tcp(socket: impl AsFd) -> io::Result<u32> {
 
 /// Whether the program at the other end has read everything that was written. One that has gone
 /// reads nothing more.
-pub(crate) fn has_read_all(client: &OwnedFd) -> bool {
-    match sys::unsent_bytes(client.as_fd()) {
+pub(crate) fn has_read_all(client: impl AsFd) -> bool {
+    let client = client.as_fd();
+    match sys::unsent_bytes(client) {
         Ok(0) => match getpeername::<SockaddrStorage>(client.as_raw_fd()) {
             Ok(address) if address.as_sockaddr_in().is_some() => {
                 their_end(client.as_raw_fd()).map_or(true, |end| end.unread == 0)

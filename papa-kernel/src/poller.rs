@@ -7,14 +7,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use bincode::{Decode, Encode};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// A client connection, numbered in the order of arrival.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub(crate) struct ClientId(pub(crate) u64);
 
 /// A hosted process, numbered in the order of starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub(crate) struct ProcessId(pub(crate) u64);
 
 /// What an event is about.

@@ -9,25 +9,26 @@
 //! The pid stays ours until the process leaves the list, because only then it is reaped. A
 //! process that has left its name behind is kept as long as a client still reads its stream.
 
-mod frozen;
-
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
 use protocol::papa::{OutputMode, ProcessRow, ProcessSpec};
 
 use crate::child::{Credentials, Exit, Output, PidFd, Spawned};
+use crate::descriptor::Descriptor;
 use crate::leftover::Leftovers;
 use crate::output::{RecordView, Ring};
 use crate::poller::{ClientId, Poller, ProcessId, Source};
+use crate::snapshot::field::{Entry, Fresh, Request, Table};
 
 /// Unread output kept for a process that asks for nothing else; what Circus documents.
 const DEFAULT_BUFFER: u64 = 2 << 20;
 
 /// How far one client has read one process.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 struct Follower {
     client: ClientId,
     /// The next record to send.
@@ -38,38 +39,64 @@ struct Follower {
     offset: u64,
 }
 
+/// Whom a process runs as: user, group and supplementary groups.
+#[derive(Debug, PartialEq, Encode, Decode)]
+pub(crate) struct RunsAs(Option<u32>, u32, Option<Vec<u32>>);
+
+impl From<Credentials> for RunsAs {
+    fn from(Credentials { uid, gid, groups }: Credentials) -> Self {
+        Self(uid, gid, groups)
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Encode, Decode)]
+enum End {
+    Code(i32),
+    Signal(i32),
+}
+
 /// A process that the kernel started.
-#[derive(Debug)]
+#[derive(Debug, Encode, Decode)]
 pub(crate) struct Hosted {
-    pub(crate) spec: ProcessSpec,
-    credentials: Option<Credentials>,
+    id: ProcessId,
+    /// Its name is in the list; otherwise it is reaped, and only still read.
+    listed: bool,
+    pub(crate) spec: Request<ProcessSpec>,
+    credentials: Option<RunsAs>,
     pid: i32,
-    pidfd: PidFd,
+    pub(crate) pidfd: Descriptor,
+    /// Seconds since 1970.
     started: f64,
-    exit: Option<Exit>,
+    exit: Option<End>,
     /// Forgotten by its owner; leaves the list at its end.
     removed: bool,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
+    pub(crate) stdout: Option<Descriptor>,
+    pub(crate) stderr: Option<Descriptor>,
     ring: Ring,
     /// The highest record that anybody has acknowledged.
     acknowledged: u64,
     followers: Vec<Follower>,
     /// Nobody has answered for so long that output is no longer held back for it.
-    impatient: bool,
+    impatient: Fresh<bool>,
+}
+
+impl Entry for Hosted {
+    type Key = ProcessId;
+
+    fn key(&self) -> ProcessId {
+        self.id
+    }
 }
 
 /// Hosted processes by name and by number.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct ProcessTable {
-    names: BTreeMap<String, ProcessId>,
-    hosted: BTreeMap<ProcessId, Hosted>,
+    /// Those listed.
+    names: Fresh<BTreeMap<String, ProcessId>>,
+    pub(crate) hosted: Table<Hosted>,
     next_id: u64,
-    leftovers: Leftovers,
-    /// Killed because their end could not be watched for; not yet reaped.
-    doomed: Vec<PidFd>,
-    /// Bytes evicted from the rings of processes that are gone.
-    dropped: u64,
+    pub(crate) leftovers: Leftovers,
 }
 
 /// One step of reading a pipe.
@@ -93,8 +120,8 @@ impl Hosted {
             pid: self.pid,
             running: self.exit.is_none(),
             started: self.started,
-            uid: self.credentials.as_ref().and_then(Credentials::uid),
-            gid: self.credentials.as_ref().map(Credentials::gid),
+            uid: self.credentials.as_ref().and_then(|credentials| credentials.0),
+            gid: self.credentials.as_ref().map(|credentials| credentials.1),
             shell: self.spec.shell,
             dropped: Some(self.ring.dropped()).filter(|dropped| *dropped > 0),
             note: self.spec.note.clone(),
@@ -103,7 +130,7 @@ impl Hosted {
     }
 
     /// Whether `wanted` describes this process. The buffer size may be left out, and notes do not count.
-    pub(crate) fn matches(&self, wanted: &ProcessSpec, credentials: Option<&Credentials>) -> bool {
+    pub(crate) fn matches(&self, wanted: &ProcessSpec, credentials: Option<&RunsAs>) -> bool {
         let sorted = |spec: &ProcessSpec| {
             let (mut env, mut limits) = (spec.env.clone(), spec.rlimits.clone());
             env.sort();
@@ -111,7 +138,7 @@ impl Hosted {
             limits.sort();
             (env, limits)
         };
-        let own = &self.spec;
+        let own = &self.spec.0;
         let size = |spec: &ProcessSpec| spec.bufsize.unwrap_or(DEFAULT_BUFFER);
         own.argv == wanted.argv
             && self.credentials.as_ref() == credentials
@@ -145,7 +172,7 @@ impl Hosted {
 
     /// Keeps a note in place of the last one.
     pub(crate) fn keep_note(&mut self, note: Option<Vec<u8>>) {
-        self.spec.note = note.filter(|note| !note.is_empty());
+        self.spec.0.note = note.filter(|note| !note.is_empty());
     }
 
     /// Where a client begins that follows from now on: bytes that came before, and the note.
@@ -205,13 +232,19 @@ impl Hosted {
     /// How much can be read without losing anything to a watcher that keeps up. `None`: there is
     /// none, so there is no reason to hold back.
     fn room(&self) -> Option<usize> {
-        let waits = !self.followers.is_empty() && !self.impatient && self.is_running();
+        let waits = !self.followers.is_empty() && !self.impatient.0 && self.is_running();
         let limit = Some(self.ring.limit()).filter(|limit| waits && *limit > 0)?;
         Some(limit.saturating_sub(self.ring.len()))
     }
 
+    /// The process itself, to be asked how it ended.
+    fn process(&self) -> PidFd<BorrowedFd<'_>> {
+        self.pidfd.as_fd().into()
+    }
+
     /// Reports its output and its end, as far as they have not come.
-    fn register(&self, id: ProcessId, poller: &Poller) -> io::Result<()> {
+    fn register(&self, poller: &Poller) -> io::Result<()> {
+        let id = self.id;
         if self.is_running() {
             poller.add(&self.pidfd, Source::Exit(id), EpollFlags::EPOLLIN)?;
         }
@@ -247,7 +280,7 @@ impl ProcessTable {
     pub(crate) fn insert(
         &mut self,
         spec: ProcessSpec,
-        credentials: Option<Credentials>,
+        credentials: Option<RunsAs>,
         spawned: Spawned,
         started: f64,
         poller: &Poller,
@@ -256,33 +289,35 @@ impl ProcessTable {
         self.next_id += 1;
         let limit = usize::try_from(spec.bufsize.unwrap_or(DEFAULT_BUFFER)).unwrap_or(usize::MAX);
         let hosted = Hosted {
-            spec,
+            id,
+            listed: true,
+            spec: Request(spec),
             credentials,
             pid: spawned.pid,
-            pidfd: spawned.pidfd,
+            pidfd: OwnedFd::from(spawned.pidfd).into(),
             started,
             exit: None,
             removed: false,
-            stdout: spawned.stdout,
-            stderr: spawned.stderr,
+            stdout: spawned.stdout.map(Descriptor::from),
+            stderr: spawned.stderr.map(Descriptor::from),
             ring: Ring::new(limit),
             acknowledged: 0,
             followers: Vec::new(),
-            impatient: false,
+            impatient: Fresh(false),
         };
-        if let Err(error) = hosted.register(id, poller) {
+        if let Err(error) = hosted.register(poller) {
             // Nobody would notice its end: better not to have started it.
-            let _ = hosted.pidfd.send_signal(libc::SIGKILL);
-            self.doomed.push(hosted.pidfd);
+            let _ = hosted.process().send_signal(libc::SIGKILL);
+            self.leftovers.doomed.push(hosted.pidfd);
             return Err(error);
         }
-        self.names.insert(hosted.spec.name.clone(), id);
+        self.names.0.insert(hosted.spec.name.clone(), id);
         self.hosted.insert(id, hosted);
         Ok(id)
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<(ProcessId, &Hosted)> {
-        let id = *self.names.get(name)?;
+        let id = *self.names.0.get(name)?;
         Some((id, self.hosted.get(&id)?))
     }
 
@@ -292,11 +327,14 @@ impl ProcessTable {
 
     /// The listed processes, sorted by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, ProcessId, &Hosted)> {
-        self.names.iter().filter_map(|(name, id)| Some((name.as_str(), *id, self.hosted.get(id)?)))
+        self.names
+            .0
+            .iter()
+            .filter_map(|(name, id)| Some((name.as_str(), *id, self.hosted.get(id)?)))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.names.0.is_empty()
     }
 
     /// Reads a pipe once, up to the size of `buffer`.
@@ -337,7 +375,7 @@ impl ProcessTable {
         if hosted.exit.is_some() {
             return false;
         }
-        let exit = match hosted.pidfd.peek() {
+        let exit = match hosted.process().peek() {
             Ok(Some(exit)) => exit,
             Ok(None) => return false,
             Err(error) => {
@@ -365,7 +403,10 @@ impl ProcessTable {
         if let Err(error) = poller.remove(&hosted.pidfd) {
             tracing::error!(name = hosted.spec.name, %error, "could not stop watching a child");
         }
-        hosted.exit = Some(exit);
+        hosted.exit = Some(match exit {
+            Exit::Code(code) => End::Code(code),
+            Exit::Signal(signal) => End::Signal(signal),
+        });
         hosted.ring.push_closed(now, exit.papa_code());
         if hosted.removed {
             self.unlist(id);
@@ -381,7 +422,7 @@ impl ProcessTable {
         if let Some(follower) = follower {
             follower.acknowledged = follower.acknowledged.max(seq);
         }
-        hosted.impatient = false;
+        hosted.impatient.0 = false;
         hosted.acknowledged = hosted.acknowledged.max(seq);
         let ended = hosted.is_end(seq);
         if ended {
@@ -418,10 +459,10 @@ impl ProcessTable {
 
     /// Takes the name and the pid away from a process that has ended.
     fn unlist(&mut self, id: ProcessId) {
-        let Some(hosted) = self.hosted.get(&id) else { return };
-        if self.names.get(&hosted.spec.name) == Some(&id) {
-            self.names.remove(&hosted.spec.name);
-            match hosted.pidfd.reap() {
+        let Some(hosted) = self.hosted.get_mut(&id) else { return };
+        if std::mem::take(&mut hosted.listed) {
+            self.names.0.remove(&hosted.spec.name);
+            match hosted.process().reap() {
                 Ok(_) => tracing::debug!(name = hosted.spec.name, pid = hosted.pid, "reaped"),
                 Err(error) => {
                     tracing::error!(name = hosted.spec.name, %error, "could not reap a child");
@@ -432,17 +473,17 @@ impl ProcessTable {
     }
 
     fn drop_if_done(&mut self, id: ProcessId) {
-        let done = self.hosted.get(&id).is_some_and(|hosted| {
-            hosted.followers.is_empty() && self.names.get(&hosted.spec.name) != Some(&id)
-        });
-        if done && let Some(gone) = self.hosted.remove(&id) {
-            self.dropped += gone.ring.dropped();
+        let done = |hosted: &mut Hosted| hosted.followers.is_empty() && !hosted.listed;
+        if self.hosted.get_mut(&id).is_some_and(done)
+            && let Some(gone) = self.hosted.remove(&id)
+        {
+            self.leftovers.dropped += gone.ring.dropped();
         }
     }
 
     /// Reaps what was killed at its start, as soon as that has ended.
     pub(crate) fn reap_doomed(&mut self) {
-        self.doomed.retain(|pidfd| matches!(pidfd.reap(), Ok(None)));
+        self.leftovers.doomed.retain(|fd| matches!(PidFd::from(fd.as_fd()).reap(), Ok(None)));
     }
 
     /// A pipe that is still read, of a process or left over from it.
@@ -461,7 +502,7 @@ impl ProcessTable {
     /// Holds no output back for the watchers of a process until one of them answers.
     pub(crate) fn lose_patience(&mut self, id: ProcessId) {
         if let Some(hosted) = self.hosted.get_mut(&id) {
-            hosted.impatient = true;
+            hosted.impatient.0 = true;
         }
     }
 
@@ -472,10 +513,33 @@ impl ProcessTable {
 
     /// Bytes that were evicted since the kernel started.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped + self.hosted.values().map(|hosted| hosted.ring.dropped()).sum::<u64>()
+        self.leftovers.dropped
+            + self.hosted.values().map(|hosted| hosted.ring.dropped()).sum::<u64>()
     }
 
-    pub(crate) fn leftovers(&self) -> &Leftovers {
-        &self.leftovers
+    /// Makes the list of a table that has just been read from a snapshot.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn index(&mut self) -> Result<(), String> {
+        for (id, hosted) in self.hosted.iter() {
+            let name = hosted.spec.name.clone();
+            if !hosted.ring.is_whole() {
+                return Err(format!("the output of process {name} is not whole"));
+            }
+            let again = hosted.listed && self.names.0.insert(name.clone(), *id).is_some();
+            if again || id.0 >= self.next_id {
+                return Err(format!("two entries of the snapshot are called {name}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports everything that happens to the processes, after all of them were taken in.
+    pub(crate) fn register(&self, poller: &Poller) -> io::Result<()> {
+        self.hosted.values().try_for_each(|hosted| hosted.register(poller))?;
+        self.leftovers.pipes.iter().try_for_each(|(&(id, stderr), pipe)| {
+            poller.add(pipe, Source::output(id, stderr), EpollFlags::EPOLLIN)
+        })
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use candidate::Candidate;
 
 use crate::child::{self, ChildSpec, Exit, Output, Resource, SpawnError, Spawned};
 use crate::errno::errno_text;
-use crate::origin::{Origin, environment};
+use crate::origin::environment;
 use crate::poller::{ClientId, Poller, Source};
 use crate::snapshot::SnapshotError;
 
@@ -83,12 +83,12 @@ impl Rehearsal {
         requester: ClientId,
         candidate: Candidate,
         snapshot: &OwnedFd,
-        origin: &Origin,
+        role: &[OsString],
         poller: &Poller,
     ) -> Result<Self, UpgradeError> {
         let number = snapshot.as_raw_fd();
         let mut argv = vec![candidate.open_name()];
-        argv.extend(origin.role.iter().map(|word: &OsString| word.as_bytes().to_vec()));
+        argv.extend(role.iter().map(|word: &OsString| word.as_bytes().to_vec()));
         argv.extend([REHEARSE.into(), number.to_string().into_bytes()]);
         // As many descriptors as we have: it opens one for each of ours.
         let most =

@@ -9,7 +9,7 @@ use protocol::papa::{Answer, PROMPT, parse_request};
 
 use crate::client::{Client, Mode};
 use crate::command::{Outcome, execute, keep_note};
-use crate::poller::Poller;
+use crate::poller::{ClientId, Poller};
 use crate::tables::Tables;
 use crate::watch::Watch;
 
@@ -53,6 +53,7 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
             Mode::Watching(watch) => {
                 let sent = watch.awaits_answer()
                     || watch.send_block(
+                        client.id,
                         &mut tables.processes,
                         &mut client.output,
                         client.block_size,
@@ -132,7 +133,7 @@ fn answer(client: &mut Client, tables: &mut Tables, poller: &Poller, line: &[u8]
 /// Takes the answer to a block. A line that cannot be understood ends the stream and releases nothing.
 fn take_answer(client: &mut Client, tables: &mut Tables, line: &[u8]) {
     let Mode::Watching(watch) = &mut client.mode else { return };
-    let text = match answered(watch, tables, line) {
+    let text = match answered(client.id, watch, tables, line) {
         Ok(false) => return,
         Ok(true) if watch.is_over() => "Nothing left to watch".to_owned(),
         Ok(true) => "Stopped watching".to_owned(),
@@ -143,7 +144,12 @@ fn take_answer(client: &mut Client, tables: &mut Tables, line: &[u8]) {
 }
 
 /// Whether the answer ends the stream.
-fn answered(watch: &mut Watch, tables: &mut Tables, line: &[u8]) -> Result<bool, String> {
+fn answered(
+    client: ClientId,
+    watch: &mut Watch,
+    tables: &mut Tables,
+    line: &[u8],
+) -> Result<bool, String> {
     let answer = Answer::parse(watch.is_exact(), line).map_err(|error| error.to_string())?;
     let (up_to, note) = match answer {
         Answer::Acknowledge | Answer::Stop => (None, None),
@@ -156,7 +162,7 @@ fn answered(watch: &mut Watch, tables: &mut Tables, line: &[u8]) -> Result<bool,
         keep_note(hosted, Some(note.clone())).map_err(|error| error.to_string())?;
     }
     if !matches!(answer, Answer::Note(_)) {
-        watch.acknowledge(&mut tables.processes, up_to);
+        watch.acknowledge(client, &mut tables.processes, up_to);
     }
     Ok(answer == Answer::Stop || watch.is_over())
 }
@@ -166,6 +172,6 @@ pub(crate) fn stop_watching(client: &mut Client, tables: &mut Tables) {
     if matches!(client.mode, Mode::Watching(_))
         && let Mode::Watching(watch) = std::mem::replace(&mut client.mode, Mode::Commands)
     {
-        watch.end(&mut tables.processes);
+        watch.end(client.id, &mut tables.processes);
     }
 }

@@ -1,24 +1,26 @@
 //! The managed sockets by name, and the rule for making one twice.
 
-mod frozen;
-
-use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
+use bincode::{Decode, Encode};
 use protocol::papa::{Form, Kind, SocketRow, SocketSpec};
 
+use crate::descriptor::Descriptor;
+use crate::snapshot::field::{Entry, Request, Table};
 use crate::socket::{self, BindError, Bound};
 
 /// A managed socket.
-#[derive(Debug)]
+#[derive(Debug, Encode, Decode)]
 pub(crate) struct ManagedSocket {
-    pub(crate) spec: SocketSpec,
+    pub(crate) spec: Request<SocketSpec>,
     /// Absent for a reuseport datagram socket: it would receive what its clones are meant to.
-    fd: Option<OwnedFd>,
+    pub(crate) fd: Option<Descriptor>,
     host: Option<String>,
     port: Option<u16>,
-    path: Option<PathBuf>,
+    path: Option<Vec<u8>>,
 }
 
 /// A socket could not be made.
@@ -79,7 +81,7 @@ impl ManagedSocket {
                 Some(socket::default_host(spec.family, spec.interface.is_some()).to_owned())
             }
         };
-        let own = &self.spec;
+        let own = &self.spec.0;
         own.family == wanted.family
             && own.kind == wanted.kind
             && own.backlog == wanted.backlog
@@ -91,18 +93,27 @@ impl ManagedSocket {
     }
 }
 
+impl Entry for ManagedSocket {
+    type Key = String;
+
+    fn key(&self) -> String {
+        self.spec.name.clone()
+    }
+}
+
 impl Drop for ManagedSocket {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            socket::remove_path(path);
+        let owned = self.fd.as_ref().is_some_and(Descriptor::is_owned);
+        if let Some(path) = self.path.as_ref().filter(|_| owned) {
+            socket::remove_path(Path::new(OsStr::from_bytes(path)));
         }
     }
 }
 
 /// Managed sockets by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct SocketTable {
-    sockets: BTreeMap<String, ManagedSocket>,
+    sockets: Table<ManagedSocket>,
 }
 
 impl SocketTable {
@@ -138,10 +149,11 @@ impl SocketTable {
         }
         let Bound { fd, host, port, path } = socket::bind(&spec)?;
         let fd = Some(fd).filter(|_| !(spec.reuseport && spec.kind == Kind::Dgram));
-        let name = spec.name.clone();
-        let socket = ManagedSocket { spec, fd, host, port, path };
+        let path = path.map(|path| path.into_os_string().into_vec());
+        let fd = fd.map(Descriptor::from);
+        let socket = ManagedSocket { spec: Request(spec), fd, host, port, path };
         let row = socket.row();
-        self.sockets.insert(name, socket);
+        self.sockets.insert(socket.key(), socket);
         Ok(row)
     }
 

@@ -101,6 +101,13 @@ pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     }
 }
 
+/// The descriptor that `owner` has the number of. Only numbers above 2 are known to be in use as long as
+/// their owner lives: they were opened here, or came over an exec and were looked at since.
+pub(crate) fn borrow(owner: &impl AsRawFd) -> BorrowedFd<'_> {
+    // SAFETY: it is open as long as its owner lives, as said above, and no owner has the number -1.
+    unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
+}
+
 /// The descriptor of this number, which has no other owner: it came over an exec or was just made.
 ///
 /// # Errors

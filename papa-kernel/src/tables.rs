@@ -1,8 +1,10 @@
 //! What the kernel keeps, and which names a pattern selects.
 
+use bincode::{Decode, Encode};
 use protocol::papa::Pattern;
 
 use crate::process_table::ProcessTable;
+use crate::snapshot::field::Fresh;
 use crate::socket_table::SocketTable;
 use crate::value_table::ValueTable;
 
@@ -15,13 +17,13 @@ pub(crate) struct Status {
 }
 
 /// Everything that outlives a client.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct Tables {
     pub(crate) sockets: SocketTable,
     pub(crate) values: ValueTable,
     pub(crate) processes: ProcessTable,
     /// About the clients, for `info` alone.
-    pub(crate) status: Status,
+    pub(crate) status: Fresh<Status>,
 }
 
 impl Tables {

@@ -24,8 +24,9 @@ use std::os::unix::ffi::OsStrExt;
 pub(crate) use handover::Handover;
 
 use crate::access::Access;
-use crate::kernel::{Ended, Kernel, Takeover, arguments, check, numbers};
-use crate::origin::{Origin, PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment, words};
+use crate::errno::errno_text;
+use crate::kernel::{Ended, Kernel, State, Takeover};
+use crate::origin::{PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment, words};
 use crate::rehearsal::{ACCEPTS, UpgradeError};
 use crate::snapshot::{self, FORMAT};
 use crate::sys;
@@ -36,7 +37,7 @@ pub(crate) fn serve(mut kernel: Kernel) -> io::Result<()> {
         match kernel.run()? {
             Ended::Asked => return Ok(()),
             Ended::Takeover(takeover) => {
-                let error = hand_over(&kernel, &takeover);
+                let error = hand_over(&mut kernel, &takeover);
                 kernel.answer_upgrade(takeover.requester, Err(error.to_string()));
             }
         }
@@ -44,21 +45,22 @@ pub(crate) fn serve(mut kernel: Kernel) -> io::Result<()> {
 }
 
 /// Becomes the other program. Returns only if that failed; nothing has changed then.
-fn hand_over(kernel: &Kernel, takeover: &Takeover) -> UpgradeError {
-    let path = takeover.candidate.path.clone();
-    let prepared = || -> Result<(Vec<RawFd>, OwnedFd, OwnedFd), UpgradeError> {
-        let state = kernel.freeze(takeover.requester, path.as_os_str().as_bytes());
-        let file = snapshot::write_sealed(&snapshot::encode(&state)?)
+fn hand_over(kernel: &mut Kernel, takeover: &Takeover) -> UpgradeError {
+    let path = takeover.candidate.path.as_os_str().as_bytes();
+    let mut prepared = || -> Result<(OwnedFd, OwnedFd), UpgradeError> {
+        let copy = kernel.state.encode_for(takeover.requester, path)?;
+        let file = snapshot::write_sealed(&copy)
             .map_err(|source| UpgradeError::System { step: "write a snapshot", source })?;
         let own = std::fs::File::open("/proc/self/exe")
             .map_err(|source| UpgradeError::System { step: "open the running program", source })?;
-        Ok((numbers(&state).collect(), file, own.into()))
+        Ok((file, own.into()))
     };
-    let (mut kept, file, own) = match prepared() {
+    let (file, own) = match prepared() {
         Ok(prepared) => prepared,
         Err(error) => return error,
     };
-    kept.extend([file.as_raw_fd(), own.as_raw_fd()]);
+    let mut kept = vec![file.as_raw_fd(), own.as_raw_fd()];
+    kept.extend(kernel.state.descriptors().map(|(fd, _)| fd.as_raw_fd()));
     let failed = |source| UpgradeError::System { step: "pass on a descriptor", source };
     let passed = kept.iter().try_for_each(|fd| sys::set_close_on_exec(*fd, false));
     let error = match passed {
@@ -106,17 +108,20 @@ fn environment_with(variables: &[(&str, String)]) -> Vec<CString> {
 /// its descriptors. For fuzzing only.
 #[doc(hidden)]
 pub fn is_acceptable_snapshot(payload: &[u8]) -> bool {
-    let _ = snapshot::decode(payload);
-    snapshot::decode_payload(payload).is_ok_and(|state| {
+    let _ = State::decode(payload);
+    State::decode_payload(payload).is_ok_and(|state| {
         let again = snapshot::encode(&state);
-        // Numbers that are no numbers differ from themselves, so bytes are compared.
         let same = again.is_ok_and(|first| {
-            snapshot::decode(&first).ok().and_then(|state| snapshot::encode(&state).ok())
+            State::decode(&first).ok().and_then(|state| snapshot::encode(&state).ok())
                 == Some(first.clone())
         });
         assert!(same, "what was decoded survives");
-        received::verify_numbers(&state).is_ok() & check(&state).is_ok()
+        received::verify_numbers(&state).is_ok()
     })
+}
+
+fn no_kernel(error: io::Error) -> String {
+    format!("cannot wait for events - {}", errno_text(&error))
 }
 
 /// Shows on a copy that this program could take over: does all that [`Handover::take_over`] does,
@@ -125,7 +130,7 @@ pub(crate) fn rehearse(
     number: RawFd,
     understands: impl FnOnce(Vec<std::ffi::OsString>) -> Result<Access, String>,
 ) -> Result<String, String> {
-    // Unwinding would run what removes the paths of sockets that are in use.
+    // One line is all that is listened to.
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string().replace('\n', " ");
         tracing::error!(text, "panicked");
@@ -135,10 +140,9 @@ pub(crate) fn rehearse(
     let file = sys::duplicate(number)
         .map_err(|error| format!("descriptor {number} is no snapshot: {error}"))?;
     let snapshot = snapshot::read_sealed(&file).map_err(|error| error.to_string())?;
-    let state = snapshot::decode(&snapshot).map_err(|error| error.to_string())?;
-    let access = understands(arguments(&state))?;
-    let open = received::placeholders(&state).map_err(|error| error.to_string())?;
-    let kernel = Kernel::thaw(&state, Origin::new(Vec::new()), access, open);
-    kernel.map_err(|error| error.to_string())?;
+    let state = State::decode(&snapshot).map_err(|error| error.to_string())?;
+    let access = understands(state.arguments())?;
+    received::stand_in(&state).map_err(|error| error.to_string())?;
+    Kernel::resume(state, access).map_err(no_kernel)?;
     Ok(format!("{ACCEPTS}{}, snapshot format {FORMAT}", env!("CARGO_PKG_VERSION")))
 }

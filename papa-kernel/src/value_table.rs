@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use bincode::{Decode, Encode};
+
 /// Values by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct ValueTable {
     values: BTreeMap<String, Vec<u8>>,
 }

@@ -3,10 +3,9 @@
 //! A block is sent, then nothing more until the client has answered it. What an answer releases
 //! is decided by `process_table`.
 
-mod frozen;
-
 use std::collections::BTreeSet;
 
+use bincode::{Decode, Encode};
 use protocol::papa::{Form, print_closed, print_dropped, print_output};
 
 use crate::budget::can_grow_to;
@@ -15,10 +14,10 @@ use crate::poller::{ClientId, ProcessId};
 use crate::process_table::ProcessTable;
 
 /// The stream of one client.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub(crate) struct Watch {
-    client: ClientId,
-    form: Form,
+    /// Asked for in the exact form, and so answered.
+    exact: bool,
     followed: BTreeSet<ProcessId>,
     /// Those that may have something new.
     changed: BTreeSet<ProcessId>,
@@ -43,12 +42,8 @@ impl Watch {
         }
         let followed: BTreeSet<_> = processes.into_iter().collect();
         let changed = followed.clone();
-        Self { client, form, followed, changed, unanswered: Vec::new(), resume_after: None }
-    }
-
-    /// The form of the request, and so of the stream.
-    pub(crate) fn form(&self) -> Form {
-        self.form
+        let exact = form == Form::Exact;
+        Self { exact, followed, changed, unanswered: Vec::new(), resume_after: None }
     }
 
     /// Notes that `process` has new records.
@@ -70,11 +65,13 @@ impl Watch {
     /// record that reaches `size`.
     pub(crate) fn send_block(
         &mut self,
+        client: ClientId,
         table: &mut ProcessTable,
         out: &mut Vec<u8>,
         size: usize,
     ) -> bool {
         let begin = out.len();
+        let form = if self.exact { Form::Exact } else { Form::Classic };
         let later = self.resume_after.take().map_or(0, |id| id.0 + 1);
         let order =
             self.changed.range(ProcessId(later)..).chain(self.changed.range(..ProcessId(later)));
@@ -84,9 +81,8 @@ impl Watch {
                 continue;
             };
             let name = hosted.spec.name.clone();
-            let form = self.form;
             let before = out.len();
-            let sent = hosted.send_unread(self.client, |record, missing| {
+            let sent = hosted.send_unread(client, |record, missing| {
                 let wanted = out.len() + record.data.0.len() + record.data.1.len() + 3 * name.len();
                 // One record goes in any case: reading is what makes room.
                 let fits = wanted <= out.capacity() || out.len() == begin;
@@ -112,7 +108,7 @@ impl Watch {
             {
                 self.unanswered.push((id, seq));
             }
-            if hosted.has_unread(self.client) {
+            if hosted.has_unread(client) {
                 self.resume_after = Some(id);
                 break;
             }
@@ -127,7 +123,7 @@ impl Watch {
 
     /// Whether answers in exact form are understood.
     pub(crate) fn is_exact(&self) -> bool {
-        self.form == Form::Exact
+        self.exact
     }
 
     /// The process, if there is only one.
@@ -137,12 +133,17 @@ impl Watch {
 
     /// Takes the answer to a block: all of it was read, or of its only process what ends at or before
     /// an offset.
-    pub(crate) fn acknowledge(&mut self, table: &mut ProcessTable, up_to: Option<u64>) {
+    pub(crate) fn acknowledge(
+        &mut self,
+        client: ClientId,
+        table: &mut ProcessTable,
+        up_to: Option<u64>,
+    ) {
         for (id, sent) in std::mem::take(&mut self.unanswered) {
             let part =
                 up_to.and_then(|offset| Some(table.get_mut(id)?.records_up_to(offset, sent)));
             let seq = part.unwrap_or(sent);
-            if table.acknowledge(id, self.client, seq) {
+            if table.acknowledge(id, client, seq) {
                 self.followed.remove(&id);
                 self.changed.remove(&id);
             }
@@ -150,9 +151,9 @@ impl Watch {
     }
 
     /// Stops following. What was not acknowledged comes again to whoever follows next.
-    pub(crate) fn end(self, table: &mut ProcessTable) {
+    pub(crate) fn end(self, client: ClientId, table: &mut ProcessTable) {
         for id in self.followed {
-            table.unfollow(id, self.client);
+            table.unfollow(id, client);
         }
     }
 }

@@ -21,7 +21,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
         &[
             &["errno", "exit", "help", "origin"],
             &["budget", "snapshot", "sys"],
-            &["output"],
+            &["descriptor", "output"],
             &["background", "child", "peer", "poller", "socket", "successor"],
             &["access", "leftover", "rehearsal"],
             &["listener", "process_table", "socket_table", "value_table"],

@@ -110,7 +110,7 @@ pub async fn set(
     }
     if let Some(user) = check_user(&probe).await? {
         // Clients see the numbers from now on, as with the original.
-        let numbers = [("uid", user.uid()), ("gid", Some(user.gid()))];
+        let numbers = [("uid", user.uid), ("gid", Some(user.gid))];
         for (key, number) in numbers {
             if let (Some(value), Some(number)) = (options.get_mut(key), number) {
                 *value = json!(number);
@@ -210,7 +210,7 @@ async fn check_code(roster: &Roster, options: &Map<String, Value>) -> Result<(),
     let found = task::spawn_blocking(move || Credentials::resolve(Some(&owner), None))
         .await
         .map(Result::ok);
-    let uid = found.ok().flatten().flatten().and_then(|credentials| credentials.uid());
+    let uid = found.ok().flatten().flatten().and_then(|credentials| credentials.uid);
     if uid == Some(own.as_raw()) {
         return Ok(());
     }

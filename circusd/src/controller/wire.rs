@@ -220,6 +220,6 @@ fn give_to(path: &str, owner: &str) -> Result<(), WireError> {
     let failed = |reason: String| WireError::Owner { owner: owner.to_owned(), reason };
     let credentials =
         Credentials::resolve(Some(owner), None).map_err(|error| failed(error.to_string()))?;
-    let uid = credentials.and_then(|credentials| credentials.uid()).map(Uid::from_raw);
+    let uid = credentials.and_then(|credentials| credentials.uid).map(Uid::from_raw);
     chown(path, uid, None).map_err(|error| failed(error.to_string()))
 }

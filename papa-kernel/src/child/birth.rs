@@ -114,7 +114,7 @@ pub(super) fn give_birth(unborn: &mut dyn Unborn) -> Result<(i32, PidFd), Stillb
     let _ = before.thread_set_mask();
     cloned?;
     // SAFETY: CLONE_PIDFD has just made this descriptor for us, close-on-exec.
-    let pidfd = PidFd(unsafe { OwnedFd::from_raw_fd(pidfd) });
+    let pidfd = PidFd::from(unsafe { OwnedFd::from_raw_fd(pidfd) });
     match stage.report().load(Ordering::Acquire) {
         0 => Ok((pid, pidfd)),
         failed => {

@@ -11,11 +11,11 @@ use super::error::SpawnError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// User number; `None` keeps the caller's.
-    pub(super) uid: Option<u32>,
+    pub uid: Option<u32>,
     /// Group number.
-    pub(super) gid: u32,
+    pub gid: u32,
     /// Supplementary groups; `None` where the caller may not set them and need not.
-    pub(super) groups: Option<Vec<u32>>,
+    pub groups: Option<Vec<u32>>,
 }
 
 impl Credentials {
@@ -37,16 +37,6 @@ impl Credentials {
         let gid = group.unwrap_or(user.gid.as_raw());
         let groups = if may_set_groups() { Some(groups_of(&user, gid)?) } else { None };
         Ok(Some(Self { uid: Some(user.uid.as_raw()), gid, groups }))
-    }
-
-    /// User number, if one was asked for.
-    pub fn uid(&self) -> Option<u32> {
-        self.uid
-    }
-
-    /// Group number.
-    pub fn gid(&self) -> u32 {
-        self.gid
     }
 }
 
@@ -95,7 +85,7 @@ mod tests {
         let by_name = Credentials::resolve(Some("root"), None).unwrap().unwrap();
         let by_number = Credentials::resolve(Some("0"), None).unwrap().unwrap();
         assert_eq!(by_name, by_number);
-        assert_eq!((by_name.uid(), by_name.gid()), (Some(0), 0));
+        assert_eq!((by_name.uid, by_name.gid), (Some(0), 0));
         assert_eq!(Credentials::resolve(None, None).unwrap(), None);
     }
 

@@ -8,7 +8,7 @@ use crate::sys;
 
 /// A process, held by a descriptor that becomes readable when it ends.
 #[derive(Debug)]
-pub struct PidFd(pub(super) OwnedFd);
+pub struct PidFd<F = OwnedFd>(F);
 
 impl PidFd {
     /// Opens a handle on `pid`. Free of races only for a child that is not yet reaped.
@@ -18,7 +18,9 @@ impl PidFd {
     pub fn open(pid: i32) -> io::Result<Self> {
         sys::pidfd_open(pid).map(Self)
     }
+}
 
+impl<F: AsFd> PidFd<F> {
     /// Sends a signal to the process.
     ///
     /// # Errors
@@ -44,7 +46,19 @@ impl PidFd {
     }
 }
 
-impl AsFd for PidFd {
+impl<F> From<F> for PidFd<F> {
+    fn from(fd: F) -> Self {
+        Self(fd)
+    }
+}
+
+impl From<PidFd> for OwnedFd {
+    fn from(process: PidFd) -> Self {
+        process.0
+    }
+}
+
+impl<F: AsFd> AsFd for PidFd<F> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -4,18 +4,20 @@ use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::snapshot::v1::Shield;
+/// Limits as they were before this process changed its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shield {
+    /// Soft and hard limit of open files.
+    pub nofile: (u64, u64),
+    /// The process is protected from the OOM killer.
+    pub reset_oom: bool,
+}
 
 static SHIELD: OnceLock<Shield> = OnceLock::new();
 
-/// What children must not inherit, if anything.
-pub(super) fn get() -> Option<&'static Shield> {
-    SHIELD.get()
-}
-
 /// Raises this process' own limit of open files to what it may have. Children started after
 /// this get the original limit back, and lose a protection from the OOM killer.
-pub(crate) fn raise_own_limits() {
+pub fn raise_own_limits() {
     const MOST: u64 = 1 << 20;
     let Ok(original) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let oom = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
@@ -30,15 +32,14 @@ pub(crate) fn raise_own_limits() {
     }
 }
 
-/// What children must not inherit, as [`super::raise_own_limits`] found it.
-pub(crate) fn freeze_shield() -> Option<Shield> {
+/// What children must not inherit, as [`raise_own_limits`] found it.
+pub fn shield() -> Option<Shield> {
     SHIELD.get().copied()
 }
 
-/// Does what [`super::raise_own_limits`] did, in a program whose own limits are raised already.
-pub(crate) fn thaw_shield(frozen: Option<Shield>) {
-    if let Some(shield) = frozen {
-        // Set once in the life of a program, and this is its beginning.
-        let _ = SHIELD.set(shield);
-    }
+/// Does what [`raise_own_limits`] did, in a program whose own limits are raised already because the one
+/// before it did so.
+pub fn restore_shield(shield: Shield) {
+    // Set once in the life of a program, and this is its beginning.
+    let _ = SHIELD.set(shield);
 }

@@ -17,7 +17,7 @@ use super::birth::Unborn;
 use super::credentials::Credentials;
 use super::error::SpawnError;
 use super::program::Program;
-use super::shield;
+use super::shield::shield;
 use super::spec::ChildSpec;
 use crate::sys;
 
@@ -54,7 +54,7 @@ pub(super) struct Steps {
 
 impl Steps {
     pub(super) fn new(spec: &ChildSpec, stdio: [Option<OwnedFd>; 3]) -> Result<Self, SpawnError> {
-        let shield = shield::get();
+        let shield = shield();
         let own_nofile = |(resource, _): &(Resource, _)| *resource == Resource::RLIMIT_NOFILE;
         let directory = spec.working_dir.as_ref();
         let directory = directory.map(|path| CString::new(path.as_os_str().as_bytes()));

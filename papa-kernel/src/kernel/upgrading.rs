@@ -1,7 +1,5 @@
 //! The kernel's part in an upgrade: from the request to the moment before the exec.
 
-use std::os::unix::ffi::OsStrExt;
-
 use protocol::papa::PROMPT;
 
 use super::Kernel;
@@ -33,21 +31,21 @@ impl Kernel {
     }
 
     fn rehearse(
-        &self,
+        &mut self,
         requester: ClientId,
         path: Option<Vec<u8>>,
     ) -> Result<Rehearsal, UpgradeError> {
-        let path = path.unwrap_or_else(|| self.origin.program.as_os_str().as_bytes().to_vec());
+        let path = path.unwrap_or_else(|| self.state.program().to_vec());
         let candidate = Candidate::open(&path)?;
-        let held = self.tables.processes.unread() as usize + self.budget.held();
+        let held = self.state.tables.processes.unread() as usize + self.budget.held();
         // The snapshot, the buffer it grows from, and its copy in the new program.
         if !can_grow_to(4 * held) {
             return Err(UpgradeError::NoMemory);
         }
-        let copy = snapshot::encode(&self.freeze(requester, &path))?;
+        let copy = self.state.encode_for(requester, &path)?;
         let copy = snapshot::write_sealed(&copy)
             .map_err(|source| UpgradeError::System { step: "write a snapshot", source })?;
-        Rehearsal::begin(requester, candidate, &copy, &self.origin, &self.poller)
+        Rehearsal::begin(requester, candidate, &copy, &self.role, &self.poller)
     }
 
     /// Something has happened to the rehearsal.
@@ -70,7 +68,7 @@ impl Kernel {
             Ok(text) => tracing::info!(text, "upgraded"),
             Err(text) => tracing::warn!(text, "no upgrade"),
         }
-        let Some(client) = self.clients.get_mut(&requester) else { return };
+        let Some(client) = self.state.clients.get_mut(&requester) else { return };
         if matches!(client.mode, Mode::Upgrading) {
             client.mode = Mode::Commands;
             let text = match result {

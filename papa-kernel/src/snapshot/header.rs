@@ -43,8 +43,8 @@ pub(super) fn complete(snapshot: &mut [u8]) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-/// The format and the payload, after everything that can be checked without decoding.
-pub(super) fn verify(snapshot: &[u8]) -> Result<(u16, &[u8]), SnapshotError> {
+/// The payload, after everything that can be checked without decoding.
+pub(super) fn verify(snapshot: &[u8]) -> Result<&[u8], SnapshotError> {
     if snapshot.len() > LARGEST {
         return Err(SnapshotError::TooLarge(snapshot.len() as u64));
     }
@@ -71,7 +71,7 @@ pub(super) fn verify(snapshot: &[u8]) -> Result<(u16, &[u8]), SnapshotError> {
     if checksum(payload) != sum {
         return Err(SnapshotError::Checksum);
     }
-    Ok((format, payload))
+    Ok(payload)
 }
 
 /// A checksum against damage, not against malice: whoever can write the memory file can do worse.

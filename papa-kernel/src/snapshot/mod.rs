@@ -4,20 +4,23 @@
 //! magic "PAPAKRNL" | format u16 | payload length u64 | checksum u64 | payload (bincode)
 //! ```
 //!
-//! Numbers in the header are little-endian. The payload is not self-describing: **any** change of
-//! a struct is a new format with a file of its own (`v2.rs`) and a conversion from the one before;
-//! a released file is never edited. A kernel reads every format it ships and writes the newest.
-//! Processes and sockets are kept as the exact request line that makes them, whose grammar is
-//! fixed by the protocol, so a new option needs no new format.
+//! Numbers in the header are little-endian. The payload is not self-describing: it is the fields of
+//! `kernel::State` and all that it holds, in the order in which they stand there. So the newest
+//! format needs no types of its own, and **any** change of a field that is kept is a new format: the
+//! types as they were move to a file here (`v1.rs`), with a conversion to those that took their place.
+//! A kernel reads every format it ships and writes the newest. [`field`] has the fields whose form is
+//! not that of their type. Processes and sockets are kept as the exact request line that makes them,
+//! whose grammar is fixed by the protocol, so a new option needs no new format.
 //!
-//! Nothing here knows a live type. The golden files in `tests/snapshots` must load for ever.
+//! Nothing here knows a live type. The golden files in `tests/snapshots` must load for ever, and as
+//! long as their format is the newest they are written the same to the byte.
 
 mod encoding;
+pub(crate) mod field;
 mod header;
 mod memfd;
 #[cfg(test)]
 mod tests;
-pub(crate) mod v1;
 
 pub(crate) use encoding::{decode, decode_payload, encode};
 pub(crate) use header::{FORMAT, SnapshotError};

@@ -5,15 +5,12 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
-use std::os::unix::ffi::OsStrExt;
 
-use super::{become_program, environment_with, fault, received};
+use super::{become_program, environment_with, fault, no_kernel, received};
 use crate::access::Access;
-use crate::child;
-use crate::kernel::Kernel;
-use crate::origin::{Origin, PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE, words};
-use crate::poller::ClientId;
-use crate::snapshot::{self, FORMAT, v1};
+use crate::kernel::{Kernel, State};
+use crate::origin::{PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE, words};
+use crate::snapshot::{self, FORMAT};
 use crate::sys;
 
 /// The environment speaks of a handover that is none.
@@ -111,45 +108,41 @@ impl Guarded {
     ///
     /// # Errors
     /// What failed; everything is as it was, for [`Handover::roll_back`].
-    pub(crate) fn take_over(self, mut origin: Origin, access: Access) -> Result<Kernel, String> {
+    pub(crate) fn take_over(self, access: Access) -> Result<Kernel, String> {
         let Self { handover, handlers } = self;
         let file = sys::duplicate(handover.snapshot)
             .map_err(|error| format!("there is no snapshot: {error}"))?;
         let snapshot = snapshot::read_sealed(&file).map_err(|error| error.to_string())?;
-        let state = snapshot::decode(&snapshot).map_err(|error| error.to_string())?;
-        let forward = handover.failure.is_none();
-        let program = if forward { state.successor } else { state.program };
-        origin.program = std::ffi::OsStr::from_bytes(program).into();
-        if forward {
+        let mut state = State::decode(&snapshot).map_err(|error| error.to_string())?;
+        let answer = answer(&handover, &state);
+        if handover.failure.is_none() {
+            state.succeed();
             fault::in_takeover()?;
         }
         received::verify(&state).map_err(|error| error.to_string())?;
-        let open = received::adopt(&state).map_err(|error| error.to_string())?;
-        let kernel =
-            Kernel::thaw(&state, origin, access, open).map_err(|error| error.to_string())?;
+        let mut kernel = Kernel::resume(state, access).map_err(no_kernel)?;
         sys::close_all_on_exec().map_err(|error| error.to_string())?;
 
         // From here on there is no way back, and nothing left that could fail.
-        child::thaw_shield(state.shield);
+        kernel.claim();
         sys::disarm(handlers.unwrap_or_default());
         drop(std::panic::take_hook());
         drop((sys::adopt(handover.snapshot), sys::adopt(handover.predecessor)));
-        let mut kernel = ManuallyDrop::into_inner(kernel);
-        let answer = answer(&handover, &state);
-        kernel.answer_upgrade(ClientId(state.requester), answer);
+        kernel.answer_upgrade(kernel.state.requester, answer);
         Ok(kernel)
     }
 }
 
-fn answer(handover: &Handover, state: &v1::State<'_>) -> Result<String, String> {
-    let was = state.version;
+fn answer(handover: &Handover, state: &State) -> Result<String, String> {
+    let was = &state.version;
     match &handover.failure {
         None => Ok(format!(
             "ok papa-kernel {}, snapshot format {FORMAT}, was {was}",
             env!("CARGO_PKG_VERSION")
         )),
         Some(reason) => {
-            let path = String::from_utf8_lossy(state.successor);
+            let path = state.successor();
+            let path = path.display();
             Err(format!("{path} could not take over and was rolled back - {reason}"))
         }
     }

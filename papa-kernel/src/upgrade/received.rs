@@ -1,16 +1,16 @@
 //! The descriptors that came over an exec: only what the snapshot lists, each once, and each what
 //! it is said to be.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::child::PidFd;
-use crate::kernel::numbers;
-use crate::snapshot::v1;
+use crate::descriptor::Kind;
+use crate::kernel::State;
 use crate::sys;
 
 /// A descriptor is not what the snapshot says.
@@ -18,8 +18,6 @@ use crate::sys;
 pub(crate) enum ReceivedError {
     #[error("descriptor {0} is in the snapshot twice")]
     Twice(RawFd),
-    #[error("descriptor {0} cannot belong to a kernel")]
-    Reserved(RawFd),
     #[error("descriptor {number} is not {expected}")]
     OtherKind { number: RawFd, expected: &'static str },
     #[error("could not open descriptor {number} - {source}")]
@@ -27,73 +25,44 @@ pub(crate) enum ReceivedError {
 }
 
 /// Checks all descriptors, without owning any.
-pub(super) fn verify(state: &v1::State<'_>) -> Result<(), ReceivedError> {
+pub(super) fn verify(state: &State) -> Result<(), ReceivedError> {
     verify_numbers(state)?;
-    let kind = |number: RawFd| std::fs::metadata(format!("/proc/self/fd/{number}")).ok();
-    let expect = |number, expected, is: &dyn Fn(std::fs::FileType) -> bool| match kind(number) {
-        Some(metadata) if is(metadata.file_type()) => Ok(()),
-        _ => Err(ReceivedError::OtherKind { number, expected }),
-    };
-    let sockets = state.sockets.iter().filter_map(|socket| socket.fd);
-    let clients = state.clients.iter().map(|client| client.fd);
-    for number in sockets.chain(clients).chain([state.listener.fd]) {
-        expect(number, "a socket", &|kind| kind.is_socket())?;
-    }
-    for process in &state.processes {
-        for number in [process.stdout, process.stderr].into_iter().flatten() {
-            expect(number, "a pipe", &|kind| kind.is_fifo())?;
-        }
-        verify_child(process.pidfd, process.exit.is_some())?;
-    }
-    for leftover in &state.leftovers {
-        expect(leftover.fd, "a pipe", &|kind| kind.is_fifo())?;
-    }
-    state.doomed.iter().try_for_each(|number| verify_child(*number, false))
+    state.descriptors().try_for_each(|(fd, kind)| {
+        let number = fd.as_raw_fd();
+        let file = || std::fs::metadata(format!("/proc/self/fd/{number}")).map(|of| of.file_type());
+        let (is, expected) = match kind {
+            Kind::Socket => (file().is_ok_and(|kind| kind.is_socket()), "a socket"),
+            Kind::Pipe => (file().is_ok_and(|kind| kind.is_fifo()), "a pipe"),
+            Kind::Child { ended } => (is_child(number, ended), "a child of this kernel"),
+        };
+        if is { Ok(()) } else { Err(ReceivedError::OtherKind { number, expected }) }
+    })
 }
 
 /// Asking is what tells a process from anything else. One that is reaped is no child any more.
-fn verify_child(number: RawFd, may_be_reaped: bool) -> Result<(), ReceivedError> {
-    let wrong = || ReceivedError::OtherKind { number, expected: "a child of this kernel" };
-    let pidfd = PidFd::from(sys::duplicate(number).map_err(|_| wrong())?);
-    match pidfd.peek() {
-        Ok(_) => Ok(()),
-        Err(error) if error.raw_os_error() == Some(libc::ECHILD) && may_be_reaped => Ok(()),
-        Err(_) => Err(wrong()),
-    }
+fn is_child(number: RawFd, may_be_reaped: bool) -> bool {
+    sys::duplicate(number).is_ok_and(|copy| match PidFd::from(copy).peek() {
+        Ok(_) => true,
+        Err(error) => error.raw_os_error() == Some(libc::ECHILD) && may_be_reaped,
+    })
 }
 
-/// Takes all descriptors, which were verified.
-pub(super) fn adopt(state: &v1::State<'_>) -> Result<BTreeMap<RawFd, OwnedFd>, ReceivedError> {
-    let adopted = |number| match sys::adopt(number) {
-        Ok(fd) => Ok((number, fd)),
-        Err(source) => Err(ReceivedError::Open { number, source }),
-    };
-    numbers(state).map(adopted).collect()
-}
-
-/// Something open in the place of each descriptor.
-pub(super) fn placeholders(
-    state: &v1::State<'_>,
-) -> Result<BTreeMap<RawFd, OwnedFd>, ReceivedError> {
+/// Puts something open in the place of each descriptor.
+pub(super) fn stand_in(state: &State) -> Result<(), ReceivedError> {
     verify_numbers(state)?;
-    let empty = || EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC).map(OwnedFd::from);
-    let placed = |number| match empty() {
-        Ok(fd) => Ok((number, fd)),
-        Err(errno) => Err(ReceivedError::Open { number, source: errno.into() }),
-    };
-    numbers(state).map(placed).collect()
+    state.descriptors().try_for_each(|(fd, _)| {
+        let empty = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC).map_err(|errno| {
+            ReceivedError::Open { number: fd.as_raw_fd(), source: errno.into() }
+        })?;
+        fd.renumber(OwnedFd::from(empty).into_raw_fd());
+        Ok(())
+    })
 }
 
-pub(super) fn verify_numbers(state: &v1::State<'_>) -> Result<(), ReceivedError> {
-    let mut all: Vec<RawFd> = numbers(state).collect();
-    all.sort_unstable();
-    match all.first() {
-        Some(&number) if number <= libc::STDERR_FILENO => Err(ReceivedError::Reserved(number)),
-        _ => match all.windows(2).find(|pair| pair.first() == pair.last()) {
-            Some(pair) => Err(ReceivedError::Twice(pair.first().copied().unwrap_or_default())),
-            None => Ok(()),
-        },
-    }
+pub(super) fn verify_numbers(state: &State) -> Result<(), ReceivedError> {
+    let mut seen = BTreeSet::new();
+    let again = state.descriptors().map(|(fd, _)| fd.as_raw_fd()).find(|fd| !seen.insert(*fd));
+    again.map_or(Ok(()), |number| Err(ReceivedError::Twice(number)))
 }
 
 #[cfg(test)]
@@ -101,92 +70,61 @@ mod tests {
     use super::*;
     use crate::access::Access;
     use crate::kernel::Kernel;
-    use crate::origin::Origin;
-    use crate::snapshot::decode;
+    use crate::snapshot::encode;
 
-    fn golden() -> Vec<u8> {
+    fn golden() -> State {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/v1-stack.bin");
-        std::fs::read(path).unwrap()
+        State::decode(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    fn numbers(state: &State) -> Vec<RawFd> {
+        state.descriptors().map(|(fd, _)| fd.as_raw_fd()).collect()
     }
 
     #[test]
-    fn a_golden_snapshot_makes_a_kernel_that_freezes_to_the_same_state() {
-        let golden = golden();
-        let state = decode(&golden).unwrap();
-        let open = placeholders(&state).unwrap();
-        let mut origin = Origin::new(crate::kernel::arguments(&state));
-        origin.program = "/usr/bin/papa-kernel".into();
-        let kernel = Kernel::thaw(&state, origin, Access::default(), open).unwrap();
-        let again = kernel.freeze(crate::poller::ClientId(9), b"/usr/bin/papa-kernel");
-        assert_eq!(again.values, state.values);
-        assert_eq!(again.arguments, state.arguments);
-        // The descriptors are others, since they stand for those of another process.
-        let pipes = |state: &v1::State<'_>| -> Vec<_> {
-            state.leftovers.iter().map(|pipe| (pipe.process, pipe.stderr)).collect()
-        };
-        assert_eq!(pipes(&again), pipes(&state));
-        assert_eq!(again.doomed.len(), state.doomed.len());
-        assert_eq!((again.dropped, again.discarded), (state.dropped, state.discarded));
-        assert_eq!(again.processes.len(), state.processes.len());
-        for (again, was) in again.processes.iter().zip(&state.processes) {
-            assert_eq!(
-                (again.id, again.listed, again.pid, again.exit),
-                (was.id, was.listed, was.pid, was.exit)
-            );
-            assert_eq!(
-                (&again.ring.heads, again.ring.first_seq),
-                (&was.ring.heads, was.ring.first_seq)
-            );
-            assert_eq!((again.ring.dropped, again.ring.shown), (was.ring.dropped, was.ring.shown));
-            assert_eq!((&again.followers, again.acknowledged), (&was.followers, was.acknowledged));
-        }
-        let clients = |state: &v1::State<'_>| -> Vec<_> {
-            let client = |client: &v1::Client<'_>| {
-                (
-                    client.id,
-                    client.input.to_vec(),
-                    client.output.to_vec(),
-                    client.mode.clone(),
-                    client.ended,
-                )
-            };
-            state.clients.iter().map(client).collect()
-        };
-        assert_eq!(clients(&again), clients(&state));
+    fn a_golden_snapshot_makes_a_kernel_that_writes_the_same_one() {
+        let state = golden();
+        stand_in(&state).unwrap();
+        let others = numbers(&state);
+        let before = encode(&state).unwrap();
+        let kernel = Kernel::resume(state, Access::default()).unwrap();
+        assert_eq!(numbers(&kernel.state), others);
+        assert_eq!(encode(&kernel.state).unwrap(), before);
     }
 
     #[test]
-    fn descriptors_that_are_listed_twice_or_belong_to_nobody_are_refused() {
-        let golden = golden();
-        let mut state = decode(&golden).unwrap();
-        state.processes[0].stdout = Some(10);
-        assert_eq!(
-            verify(&state).unwrap_err().to_string(),
-            "descriptor 10 is in the snapshot twice"
-        );
-        state.processes[0].stdout = Some(2);
-        let text = placeholders(&state).unwrap_err().to_string();
-        assert_eq!(text, "descriptor 2 cannot belong to a kernel");
+    fn descriptors_that_are_listed_twice_are_refused() {
+        let state = golden();
+        let (all, mut fds) = (numbers(&state), state.descriptors());
+        let (first, second) = (fds.next().unwrap().0, fds.nth(3).unwrap().0);
+        assert_ne!(first.as_raw_fd(), second.as_raw_fd());
+        second.renumber(all[0]);
+        let text = verify(&state).unwrap_err().to_string();
+        assert_eq!(text, format!("descriptor {} is in the snapshot twice", all[0]));
     }
 
     #[test]
     fn descriptors_must_be_what_the_snapshot_says() {
-        use std::os::fd::AsRawFd;
-        let golden = golden();
-        let mut state = decode(&golden).unwrap();
-        (state.sockets, state.processes, state.clients) = (Vec::new(), Vec::new(), Vec::new());
-        (state.leftovers, state.doomed) = (Vec::new(), Vec::new());
-        let (file, socket) =
-            (tempfile::tempfile().unwrap(), std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
-        state.listener.fd = socket.as_raw_fd();
-        assert!(verify(&state).is_ok());
-        state.listener.fd = file.as_raw_fd();
-        let text = verify(&state).unwrap_err().to_string();
-        assert_eq!(text, format!("descriptor {} is not a socket", file.as_raw_fd()));
-        let mut process = decode(&golden).unwrap().processes.remove(1);
-        process.pidfd = file.as_raw_fd();
-        (state.listener.fd, state.processes) = (socket.as_raw_fd(), vec![process]);
-        let text = verify(&state).unwrap_err().to_string();
-        assert_eq!(text, format!("descriptor {} is not a child of this kernel", file.as_raw_fd()));
+        let open = |fd: OwnedFd| fd.into_raw_fd();
+        let wrong = |state: &State| verify(state).unwrap_err().to_string();
+        let state = golden();
+        // Everything is as it should be but for the children, which are none.
+        for (fd, kind) in state.descriptors() {
+            fd.renumber(match kind {
+                Kind::Socket => open(std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into()),
+                Kind::Pipe => open(io::pipe().unwrap().0.into()),
+                Kind::Child { .. } => open(tempfile::tempfile().unwrap().into()),
+            });
+        }
+        let is_child = |found: &(_, Kind)| matches!(found.1, Kind::Child { .. });
+        let child = state.descriptors().find(is_child).unwrap().0;
+        let text = format!("descriptor {} is not a child of this kernel", child.as_raw_fd());
+        assert_eq!(wrong(&state), text);
+        for (kind, expected) in [(Kind::Pipe, "a pipe"), (Kind::Socket, "a socket")] {
+            let fd = state.descriptors().find(|(_, found)| *found == kind).unwrap().0;
+            fd.renumber(open(tempfile::tempfile().unwrap().into()));
+            let text = format!("descriptor {} is not {expected}", fd.as_raw_fd());
+            assert_eq!(wrong(&state), text);
+        }
     }
 }
