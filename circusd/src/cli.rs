@@ -12,7 +12,7 @@ use crate::role::Role;
 use crate::upgrade::candidate;
 use crate::upgrade::handover::{self, Received};
 use clap::{CommandFactory, Parser};
-use papa_kernel::background::{self, Launcher, Side};
+use papa_spawn::background::{self, Launcher, Side};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -10,7 +10,7 @@ use crate::serving::{self, Lost, ServeError, Serving};
 use crate::signals::{self, Signals};
 use crate::upgrade::handover::{Order, Received};
 use crate::upgrade::progress::Upgrades;
-use papa_kernel::background::Launcher;
+use papa_spawn::background::Launcher;
 use std::future;
 use std::io;
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ pub mod replacement;
 
 use crate::config::model::{SocketConfig, SocketFamily, SocketKind};
 use crate::papa::client::{KernelClient, PapaError};
-use papa_kernel::socket::{self, BindError, Bound};
+use papa_spawn::socket::{self, BindError, Bound};
 use protocol::papa::SocketRow;
 use protocol::papa::{Family, Kind, SocketSpec};
 use serde_json::{Map, Value, json};

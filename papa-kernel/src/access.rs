@@ -5,9 +5,8 @@
 use std::collections::BTreeSet;
 
 use nix::unistd::{Gid, Group, Uid, User};
+use papa_spawn::peer::Peer;
 use protocol::papa::PROMPT;
-
-use crate::peer::Peer;
 
 /// Whom the flags `--allow-user` and `--allow-group` name, beside the kernel's own user and root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

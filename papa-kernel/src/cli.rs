@@ -9,10 +9,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::sys::stat::{Mode, umask};
+use papa_spawn::background::{self, Side};
+use papa_spawn::child;
 
 use crate::access::Access;
-use crate::background::{self, Side};
-use crate::child;
 use crate::kernel::Kernel;
 use crate::listener::Listener;
 use crate::origin::Origin;

@@ -11,11 +11,11 @@ use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{Shutdown, shutdown};
+use papa_spawn::peer;
 use protocol::papa::PROMPT;
 
 use crate::budget::can_grow_to;
 use crate::descriptor::Descriptor;
-use crate::peer;
 use crate::poller::ClientId;
 use crate::snapshot::field::Entry;
 use crate::watch::Watch;

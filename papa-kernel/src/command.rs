@@ -7,19 +7,19 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use papa_spawn::child::{self, ChildSpec, Credentials, SpawnError};
+use papa_spawn::errno::errno_text;
+use papa_spawn::socket::BindError;
 use protocol::papa::{
     Argument, Command, Form, Noun, Pattern, Piece, ProcessSpec, SocketSpec, ValueRow,
     print_following,
 };
 
 use crate::budget::can_grow_to;
-use crate::child::{self, ChildSpec, Credentials, SpawnError};
-use crate::errno::errno_text;
 use crate::help;
 use crate::info;
 use crate::poller::{Poller, ProcessId};
 use crate::process_table::{Hosted, RunsAs};
-use crate::socket::BindError;
 use crate::socket_table::MakeSocketError;
 use crate::tables::{Tables, first_missing, selected};
 

@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use bincode::de::{Decode, Decoder};
 use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
+use papa_spawn::sys;
 
 use crate::snapshot::field::wrong;
-use crate::sys;
 
 /// An open file, kept in a snapshot as its number, which stays valid over an exec.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
 //! How this program was started: what it takes to start it, or another one, the same way.
 
-use std::ffi::{CString, OsString};
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::OsString;
 use std::path::PathBuf;
+
+use papa_spawn::successor::{self, Environment};
 
 /// Number of the memory file with everything the kernel holds.
 pub(crate) const SNAPSHOT_VARIABLE: &str = "PAPA_SNAPSHOT_FD";
@@ -37,16 +38,7 @@ impl Origin {
     }
 }
 
-/// The words this process was started with.
-pub(crate) fn words() -> Vec<CString> {
-    // They were C strings when they came.
-    std::env::args_os().filter_map(|word| CString::new(word.into_vec()).ok()).collect()
-}
-
-/// The environment without what one kernel says to the next, as names and values.
-pub(crate) fn environment() -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-    let ours = [SNAPSHOT_VARIABLE, PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE];
-    std::env::vars_os()
-        .filter(move |(name, _)| !ours.iter().any(|own| name == own))
-        .map(|(name, value)| (name.into_vec(), value.into_vec()))
+/// The environment without what one kernel says to the next.
+pub(crate) fn environment() -> Environment {
+    successor::environment(&[SNAPSHOT_VARIABLE, PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE])
 }

@@ -15,9 +15,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
+use papa_spawn::child::{Credentials, Exit, Output, PidFd, Spawned};
 use protocol::papa::{OutputMode, ProcessRow, ProcessSpec};
 
-use crate::child::{Credentials, Exit, Output, PidFd, Spawned};
 use crate::descriptor::Descriptor;
 use crate::leftover::Leftovers;
 use crate::output::{RecordView, Ring};

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use papa_spawn::child::{self, ChildSpec, Exit, Output, Resource, SpawnError, Spawned};
+use papa_spawn::errno::errno_text;
 
 pub(crate) use candidate::Candidate;
 
-use crate::child::{self, ChildSpec, Exit, Output, Resource, SpawnError, Spawned};
-use crate::errno::errno_text;
 use crate::origin::environment;
 use crate::poller::{ClientId, Poller, Source};
 use crate::snapshot::SnapshotError;
@@ -95,7 +95,7 @@ impl Rehearsal {
             nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |both| both.0);
         let spec = ChildSpec {
             argv,
-            env: environment().collect(),
+            env: environment(),
             rlimits: vec![(Resource::RLIMIT_CORE, Some(0)), (Resource::RLIMIT_NOFILE, Some(most))],
             stdout: Output::Pipe,
             stderr: Output::Stdout,

@@ -6,11 +6,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use bincode::{Decode, Encode};
+use papa_spawn::socket::{self, BindError, Bound};
 use protocol::papa::{Form, Kind, SocketRow, SocketSpec};
 
 use crate::descriptor::Descriptor;
 use crate::snapshot::field::{Entry, Request, Table};
-use crate::socket::{self, BindError, Bound};
 
 /// A managed socket.
 #[derive(Debug, Encode, Decode)]

@@ -16,20 +16,21 @@ mod fault;
 mod handover;
 mod received;
 
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 pub(crate) use handover::Handover;
 
+use papa_spawn::errno::errno_text;
+use papa_spawn::successor::{Environment, become_program};
+use papa_spawn::sys;
+
 use crate::access::Access;
-use crate::errno::errno_text;
 use crate::kernel::{Ended, Kernel, State, Takeover};
-use crate::origin::{PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment, words};
+use crate::origin::{PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment};
 use crate::rehearsal::{ACCEPTS, UpgradeError};
 use crate::snapshot::{self, FORMAT};
-use crate::sys;
 
 /// Serves until the end is asked for, in this program or in those that take over from it.
 pub(crate) fn serve(mut kernel: Kernel) -> io::Result<()> {
@@ -71,7 +72,7 @@ fn hand_over(kernel: &mut Kernel, takeover: &Takeover) -> UpgradeError {
                 (PREDECESSOR_VARIABLE, own.as_raw_fd().to_string()),
             ];
             let source = match fault::in_exec() {
-                Ok(()) => become_program(&takeover.candidate, &variables),
+                Ok(()) => become_program(&takeover.candidate, &environment_with(&variables)),
                 Err(error) => error,
             };
             UpgradeError::System { step: "start the new kernel", source }
@@ -86,22 +87,10 @@ fn hand_over(kernel: &mut Kernel, takeover: &Takeover) -> UpgradeError {
     error
 }
 
-/// Replaces this program, which keeps its words. Returns what failed.
-fn become_program(program: impl AsFd, variables: &[(&str, String)]) -> io::Error {
-    match nix::unistd::fexecve(program, &words(), &environment_with(variables)) {
-        Ok(never) => match never {},
-        Err(errno) => errno.into(),
-    }
-}
-
-/// The environment with `variables`, ready for an exec.
-fn environment_with(variables: &[(&str, String)]) -> Vec<CString> {
-    let ours =
-        variables.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.clone().into()));
-    environment()
-        .chain(ours)
-        .filter_map(|(name, value)| CString::new([name, b"=".into(), value].concat()).ok())
-        .collect()
+/// The environment with these variables for the next program.
+fn environment_with(variables: &[(&str, String)]) -> Environment {
+    let ours = variables.iter().map(|(name, value)| ((*name).into(), value.clone().into()));
+    environment().into_iter().chain(ours).collect()
 }
 
 /// Whether a kernel could go on from this payload of a snapshot, as far as that can be told without

@@ -17,12 +17,16 @@ const CRATES: &[(&str, &[&[&str]])] = &[
         &[&["endpoint", "name", "rlimit", "signal"], &["circus", "papa"], &["codec", "stats"]],
     ),
     (
+        "papa-kernel/spawn",
+        &[&["errno", "exit"], &["sys"], &["background", "child", "peer", "socket", "successor"]],
+    ),
+    (
         "papa-kernel",
         &[
-            &["errno", "exit", "help", "origin"],
-            &["budget", "snapshot", "sys"],
+            &["help", "origin"],
+            &["budget", "snapshot"],
             &["descriptor", "output"],
-            &["background", "child", "peer", "poller", "socket", "successor"],
+            &["poller"],
             &["access", "leftover", "rehearsal"],
             &["listener", "process_table", "socket_table", "value_table"],
             &["flow", "tables"],

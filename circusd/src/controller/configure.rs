@@ -8,7 +8,7 @@ use crate::cause::chain;
 use crate::config::model::WatcherConfig;
 use crate::watcher::handle::{Operation, Retirement, SetError, WatcherGone};
 use crate::watcher::setting;
-use papa_kernel::child::Credentials;
+use papa_spawn::child::Credentials;
 use protocol::circus::command::{AddWatcher, Selection};
 use protocol::circus::errno::Errno;
 use protocol::circus::response::{Failure, Outcome};

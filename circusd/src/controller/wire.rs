@@ -6,7 +6,7 @@
 use super::outbox::{Outbox, ToWire};
 use circusctl::private_endpoint::{self, BindError};
 use nix::unistd::{Uid, chown};
-use papa_kernel::child::Credentials;
+use papa_spawn::child::Credentials;
 use std::io;
 use std::thread;
 use tokio::sync::mpsc;

@@ -8,7 +8,7 @@ use crate::config::split;
 use crate::process::companion::{Companion, CompanionError, describe};
 use crate::process::printed::Printed;
 use nix::fcntl::OFlag;
-use papa_kernel::child::{ChildSpec, Exit, Input, Output};
+use papa_spawn::child::{ChildSpec, Exit, Input, Output};
 use serde_json::Value;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -2,7 +2,7 @@
 
 use super::client::PapaError;
 use super::endpoint::PapaEndpoint;
-use papa_kernel::peer::owner_of_tcp;
+use papa_spawn::peer::owner_of_tcp;
 use protocol::papa::{Command, Form, Reply, ReplyDecoder};
 use std::io;
 use std::pin::Pin;

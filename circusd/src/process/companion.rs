@@ -7,7 +7,7 @@ use super::direct::Watched;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use papa_kernel::child::{ChildSpec, Exit, PidFd, SpawnError, Spawned, spawn};
+use papa_spawn::child::{ChildSpec, Exit, PidFd, SpawnError, Spawned, spawn};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;

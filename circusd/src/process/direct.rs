@@ -7,7 +7,7 @@ use crate::stream::batch::Chunk;
 use crate::stream::recent::Recorder;
 use crate::stream::writer::Writer;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use papa_kernel::child::{Exit, PidFd, Spawned};
+use papa_spawn::child::{Exit, PidFd, Spawned};
 use protocol::signal::Signal;
 use std::cell::RefCell;
 use std::io;

@@ -10,7 +10,7 @@ use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::watch::Watch;
 use crate::watcher::wid::Wid;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use papa_kernel::child::PidFd;
+use papa_spawn::child::PidFd;
 use protocol::papa::ProcessRow;
 use protocol::papa::{Form, ProcessSpec};
 use std::os::fd::AsFd;

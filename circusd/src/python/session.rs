@@ -6,7 +6,7 @@ use super::message::LONGEST_LINE;
 use crate::process::companion::{Companion, CompanionError, describe};
 use crate::process::printed::Printed;
 use bytes::{Buf, BytesMut};
-use papa_kernel::child::{ChildSpec, Output};
+use papa_spawn::child::{ChildSpec, Output};
 use serde_json::Value;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -172,7 +172,7 @@ async fn open_beside_the_loop(config: SocketConfig) -> Result<Direct, SocketErro
     let name = config.name.clone();
     task::spawn_blocking(move || open_direct(&config)).await.unwrap_or_else(|_| {
         let source = io::Error::other("circusd is shutting down");
-        let source = papa_kernel::socket::BindError::Socket { step: "open", source };
+        let source = papa_spawn::socket::BindError::Socket { step: "open", source };
         Err(SocketError::Bind { name, source })
     })
 }

@@ -4,13 +4,11 @@
 //! from somewhere knows that it is not meant. Everything else that matters is in the kernel or in the ini file.
 
 use nix::unistd::Pid;
-use papa_kernel::successor::{self, WayBack};
+use papa_spawn::successor::{self, Environment, WayBack};
 use serde::{Deserialize, Serialize};
-use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -84,11 +82,11 @@ pub fn carry_out(order: &Order) -> io::Error {
         failure: None,
     };
     let error = match File::open(&order.program) {
-        Ok(program) => successor::become_program(program, &words(), &environment(Some(&message))),
+        Ok(program) => successor::become_program(program, &environment(Some(&message))),
         Err(error) => error,
     };
     message.failure = Some(format!("it could not be started: {error}"));
-    successor::become_program(own, &words(), &environment(Some(&message)))
+    successor::become_program(own, &environment(Some(&message)))
 }
 
 impl Received {
@@ -124,7 +122,7 @@ impl Received {
             tell(panic);
             std::process::abort();
         }));
-        let way_back = WayBack::arm(self.predecessor.as_fd(), &words(), &environment, within)?;
+        let way_back = WayBack::arm(self.predecessor.as_raw_fd(), &environment, Some(within))?;
         self.way_back = Some(way_back);
         Ok(())
     }
@@ -155,7 +153,7 @@ impl Received {
             return error;
         }
         let environment = environment(Some(&self.failed(reason)));
-        successor::become_program(self.predecessor.as_fd(), &words(), &environment)
+        successor::become_program(self.predecessor.as_fd(), &environment)
     }
 
     /// Everything has been taken over: there is no way back any more.
@@ -172,19 +170,9 @@ impl Received {
     }
 }
 
-/// The program beside which helpers are looked for keeps its words.
-fn words() -> Vec<CString> {
-    // They were C strings when they came.
-    std::env::args_os().filter_map(|word| CString::new(word.into_vec()).ok()).collect()
-}
-
-fn environment(message: Option<&Message>) -> Vec<CString> {
-    let old = std::env::vars_os().filter(|(name, _)| name != VARIABLE);
-    let new = message.and_then(|message| serde_json::to_string(message).ok());
-    let new = new.map(|text| (OsString::from(VARIABLE), OsString::from(text)));
-    old.chain(new)
-        .filter_map(|(name, value)| {
-            CString::new([name.into_vec(), b"=".to_vec(), value.into_vec()].concat()).ok()
-        })
-        .collect()
+/// The environment that says `message` to the next program.
+fn environment(message: Option<&Message>) -> Environment {
+    let new = message.and_then(|message| serde_json::to_vec(message).ok());
+    let new = new.map(|text| (VARIABLE.into(), text));
+    successor::environment(&[VARIABLE]).into_iter().chain(new).collect()
 }

@@ -14,10 +14,10 @@ use crate::process::hosted::{self, Hosted};
 use crate::process::turnstile::Turnstile;
 use crate::socket::{SocketTable, Sockets};
 use nix::errno::Errno;
-use papa_kernel::child::{
+use papa_spawn::child::{
     ChildSpec, Credentials, Exit, Input, Output, PidFd, SpawnError, resource_by_name, spawn,
 };
-use papa_kernel::socket::BindError;
+use papa_spawn::socket::BindError;
 use protocol::papa::{Argument, OutputMode, ProcessSpec};
 use std::collections::BTreeMap;
 use std::error::Error;

@@ -6,7 +6,7 @@
 use super::handle::{SignalError, SignalScope};
 use crate::process::tree;
 use nix::errno::Errno;
-use papa_kernel::child::PidFd;
+use papa_spawn::child::PidFd;
 use protocol::signal::Signal;
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ use crate::papa::journal::Noted;
 use crate::process::direct::Outputs;
 use crate::process::end::End;
 use crate::stream::recent::RecentOutput;
-use papa_kernel::child::PidFd;
+use papa_spawn::child::PidFd;
 use protocol::circus::event::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

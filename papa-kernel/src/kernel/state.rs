@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
+use papa_spawn::child;
 
 use super::{Kernel, open_signals};
 use crate::access::Access;
-use crate::child;
 use crate::client::Client;
 use crate::descriptor::{Descriptor, Kind};
 use crate::listener::Listener;

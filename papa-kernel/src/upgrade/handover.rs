@@ -6,12 +6,14 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 
-use super::{become_program, environment_with, fault, no_kernel, received};
+use papa_spawn::successor::{WayBack, become_program};
+use papa_spawn::sys;
+
+use super::{environment_with, fault, no_kernel, received};
 use crate::access::Access;
 use crate::kernel::{Kernel, State};
-use crate::origin::{PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE, words};
+use crate::origin::{PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE};
 use crate::snapshot::{self, FORMAT};
-use crate::sys;
 
 /// The environment speaks of a handover that is none.
 #[derive(Debug, thiserror::Error)]
@@ -49,15 +51,10 @@ impl Handover {
 
     /// From now on a panic or a crash leads back to the predecessor.
     pub(crate) fn guard(&self) -> std::io::Result<Guarded> {
-        let mut handlers = None;
+        let mut way_back = None;
         if self.failure.is_none() {
             let variables = self.variables("the new kernel crashed");
-            handlers = Some(sys::arm(
-                &sys::CRASHES,
-                self.predecessor,
-                &words(),
-                &environment_with(&variables),
-            )?);
+            way_back = Some(WayBack::arm(self.predecessor, &environment_with(&variables), None)?);
         }
         let handover = self.clone();
         // Before unwinding, which would close what the predecessor needs.
@@ -66,7 +63,7 @@ impl Handover {
             tracing::error!(text, "cannot go back");
             std::process::abort();
         }));
-        Ok(Guarded { handover: self.clone(), handlers })
+        Ok(Guarded { handover: self.clone(), way_back })
     }
 
     fn variables(&self, reason: &str) -> [(&'static str, String); 3] {
@@ -89,7 +86,7 @@ impl Handover {
             Err(error) => failed(error),
             Ok(fd) => {
                 let fd = ManuallyDrop::new(fd);
-                failed(become_program(&*fd, &self.variables(reason)))
+                failed(become_program(&*fd, &environment_with(&self.variables(reason))))
             }
         }
     }
@@ -99,7 +96,7 @@ impl Handover {
 #[derive(Debug)]
 pub(crate) struct Guarded {
     handover: Handover,
-    handlers: Option<sys::Handlers>,
+    way_back: Option<WayBack>,
 }
 
 impl Guarded {
@@ -109,7 +106,7 @@ impl Guarded {
     /// # Errors
     /// What failed; everything is as it was, for [`Handover::roll_back`].
     pub(crate) fn take_over(self, access: Access) -> Result<Kernel, String> {
-        let Self { handover, handlers } = self;
+        let Self { handover, way_back } = self;
         let file = sys::duplicate(handover.snapshot)
             .map_err(|error| format!("there is no snapshot: {error}"))?;
         let snapshot = snapshot::read_sealed(&file).map_err(|error| error.to_string())?;
@@ -125,7 +122,9 @@ impl Guarded {
 
         // From here on there is no way back, and nothing left that could fail.
         kernel.claim();
-        sys::disarm(handlers.unwrap_or_default());
+        if let Some(way_back) = way_back {
+            way_back.disarm();
+        }
         drop(std::panic::take_hook());
         drop((sys::adopt(handover.snapshot), sys::adopt(handover.predecessor)));
         kernel.answer_upgrade(kernel.state.requester, answer);

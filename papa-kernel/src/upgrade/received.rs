@@ -7,11 +7,11 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use papa_spawn::child::PidFd;
+use papa_spawn::sys;
 
-use crate::child::PidFd;
 use crate::descriptor::Kind;
 use crate::kernel::State;
-use crate::sys;
 
 /// A descriptor is not what the snapshot says.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use crate::hook::call::HookCall;
 use crate::hook::outcome::Outcome;
 use crate::hook::point::HookPoint;
 use crate::process::tree;
-use papa_kernel::child::PidFd;
+use papa_spawn::child::PidFd;
 use protocol::circus::event::EventKind;
 use protocol::signal::Signal;
 use std::sync::Arc;

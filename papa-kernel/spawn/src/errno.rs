@@ -3,7 +3,7 @@
 use std::io;
 
 /// Number and text, as papa's clients know them.
-pub(crate) fn errno_text(error: &io::Error) -> String {
+pub fn errno_text(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => {
             format!("[Errno {number}] {}", nix::errno::Errno::from_raw(number).desc())

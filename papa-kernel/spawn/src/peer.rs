@@ -18,10 +18,11 @@ use crate::sys;
 
 /// Whoever is at the other end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Peer {
-    pub(crate) uid: u32,
+pub struct Peer {
+    /// Its user.
+    pub uid: u32,
     /// All its groups, where they can be known.
-    pub(crate) groups: Option<Vec<u32>>,
+    pub groups: Option<Vec<u32>>,
 }
 
 /// The client's end of a TCP connection, as the system shows it.
@@ -33,7 +34,10 @@ struct TheirEnd {
 }
 
 /// The owner of the other end of a unix connection, as it was when that connected.
-pub(crate) fn of_unix(client: &OwnedFd) -> io::Result<Peer> {
+///
+/// # Errors
+/// It is no unix connection.
+pub fn of_unix(client: &OwnedFd) -> io::Result<Peer> {
     let credentials = getsockopt(client, sockopt::PeerCredentials)?;
     let mut groups = sys::peer_groups(client.as_fd())?;
     groups.push(credentials.gid());
@@ -44,7 +48,10 @@ pub(crate) fn of_unix(client: &OwnedFd) -> io::Result<Peer> {
 ///
 /// A client that has already closed its end has no owner any more and cannot be told from root,
 /// so it is an error: it must not get its commands carried out by closing quickly.
-pub(crate) fn of_tcp(client: &OwnedFd) -> io::Result<Peer> {
+///
+/// # Errors
+/// As said, and as [`owner_of_tcp`].
+pub fn of_tcp(client: &OwnedFd) -> io::Result<Peer> {
     owner_of_tcp(client).map(|uid| Peer { uid, groups: None })
 }
 
@@ -58,7 +65,7 @@ pub fn owner_of_tcp(socket: impl AsFd) -> io::Result<u32> {
 
 /// Whether the program at the other end has read everything that was written. One that has gone
 /// reads nothing more.
-pub(crate) fn has_read_all(client: impl AsFd) -> bool {
+pub fn has_read_all(client: impl AsFd) -> bool {
     let client = client.as_fd();
     match sys::unsent_bytes(client) {
         Ok(0) => match getpeername::<SockaddrStorage>(client.as_raw_fd()) {

@@ -219,7 +219,7 @@ fn start_listening_or(
 }
 
 /// Whether the host means an address without looking anything up, which could take long.
-pub(crate) fn is_address(host: &str) -> bool {
+pub fn is_address(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok()
 }
 

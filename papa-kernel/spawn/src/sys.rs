@@ -60,7 +60,10 @@ pub(crate) fn wait_pidfd(pidfd: BorrowedFd<'_>, keep: bool) -> io::Result<Option
 }
 
 /// A close-on-exec copy of a descriptor given by number.
-pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// It is not open, or none is left.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC takes an integer; a number that is not open gives EBADF.
     let copy = checked(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) }.into())?;
     // SAFETY: the kernel has just made this descriptor for us.
@@ -103,7 +106,7 @@ pub(crate) fn peer_groups(socket: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
 
 /// The descriptor that `owner` has the number of. Only numbers above 2 are known to be in use as long as
 /// their owner lives: they were opened here, or came over an exec and were looked at since.
-pub(crate) fn borrow(owner: &impl AsRawFd) -> BorrowedFd<'_> {
+pub fn borrow(owner: &impl AsRawFd) -> BorrowedFd<'_> {
     // SAFETY: it is open as long as its owner lives, as said above, and no owner has the number -1.
     unsafe { BorrowedFd::borrow_raw(owner.as_raw_fd()) }
 }
@@ -112,7 +115,7 @@ pub(crate) fn borrow(owner: &impl AsRawFd) -> BorrowedFd<'_> {
 ///
 /// # Errors
 /// When it is not open.
-pub(crate) fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
+pub fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD takes an integer; a number that is not open gives EBADF.
     checked(unsafe { libc::fcntl(fd, libc::F_GETFD) }.into())?;
     // SAFETY: it is open, and the caller takes each number once, before anything else in this
@@ -153,14 +156,20 @@ pub(crate) fn set_own_user(uid: u32) -> io::Result<()> {
 }
 
 /// Says whether the descriptor of this number is closed at an exec.
-pub(crate) fn set_close_on_exec(fd: RawFd, closed: bool) -> io::Result<()> {
+///
+/// # Errors
+/// It is not open.
+pub fn set_close_on_exec(fd: RawFd, closed: bool) -> io::Result<()> {
     let flag = if closed { libc::FD_CLOEXEC } else { 0 };
     // SAFETY: F_SETFD takes integers; a number that is not open gives EBADF.
     checked(unsafe { libc::fcntl(fd, libc::F_SETFD, flag) }.into()).map(drop)
 }
 
 /// Closes all descriptors above 2 at an exec (close_range(2)).
-pub(crate) fn close_all_on_exec() -> io::Result<()> {
+///
+/// # Errors
+/// The system does not know the call.
+pub fn close_all_on_exec() -> io::Result<()> {
     // SAFETY: only sets flags; the descriptors stay open.
     checked(
         unsafe { libc::close_range(3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC.cast_signed()) }.into(),
