@@ -8,6 +8,8 @@ use nix::unistd::{Gid, Group, Uid, User};
 use papa_spawn::peer::Peer;
 use protocol::papa::PROMPT;
 
+use crate::refusal::Refusal;
+
 /// Whom the flags `--allow-user` and `--allow-group` name, beside the kernel's own user and root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Access {
@@ -17,15 +19,6 @@ pub(crate) struct Access {
     /// The users of `groups` as the system's files had them at the start. Over TCP only the user
     /// of a client is known, and asking the user database later could block the loop.
     members: BTreeSet<u32>,
-}
-
-/// A flag names somebody who does not exist.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AccessError {
-    #[error("unknown user `{0}`; give a name or a number to --allow-user")]
-    UnknownUser(String),
-    #[error("unknown group `{0}`; give a name or a number to --allow-group")]
-    UnknownGroup(String),
 }
 
 /// How the path of a unix socket must be set, so that all who are allowed can connect.
@@ -41,14 +34,14 @@ pub(crate) enum PathAccess {
 
 impl Access {
     /// The kernel's own user, root, and those named.
-    pub(crate) fn new(users: &[String], groups: &[String]) -> Result<Self, AccessError> {
+    pub(crate) fn new(users: &[String], groups: &[String]) -> Result<Self, Refusal> {
         let mut access = Self { own: Uid::effective().as_raw(), ..Self::default() };
         for name in users {
             let uid = name
                 .parse()
                 .ok()
                 .or_else(|| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()));
-            access.users.insert(uid.ok_or_else(|| AccessError::UnknownUser(name.clone()))?);
+            access.users.insert(uid.ok_or_else(|| unknown("user", name))?);
         }
         for name in groups {
             let group = match name.parse() {
@@ -56,7 +49,7 @@ impl Access {
                 Err(_) => Ok(Group::from_name(name)
                     .ok()
                     .flatten()
-                    .ok_or_else(|| AccessError::UnknownGroup(name.clone()))?),
+                    .ok_or_else(|| unknown("group", name))?),
             };
             let gid = group.as_ref().map_or_else(|gid| *gid, |group| group.gid.as_raw());
             access.groups.insert(gid);
@@ -101,6 +94,10 @@ impl Access {
             None => format!("Error: Could not tell which user is connecting\n{PROMPT}"),
         }
     }
+}
+
+fn unknown(kind: &str, name: &str) -> Refusal {
+    Refusal::new(format!("unknown {kind} `{name}`; give a name or a number to --allow-{kind}"))
 }
 
 /// The users whose first group in /etc/passwd is `gid`.
@@ -168,8 +165,8 @@ mod tests {
         let one = |text: &str| [text.to_owned()];
         assert!(Access::new(&one("4711"), &[]).unwrap().users.contains(&4711));
         assert!(Access::new(&one("root"), &one("0")).unwrap().members.contains(&0));
-        let unknown = AccessError::UnknownUser("no-such-user".to_owned());
-        assert_eq!(Access::new(&one("no-such-user"), &[]), Err(unknown));
+        let text = Access::new(&one("no-such-user"), &[]).unwrap_err().to_string();
+        assert_eq!(text, "unknown user `no-such-user`; give a name or a number to --allow-user");
         assert!(Access::new(&[], &one("no-such-group")).is_err());
         assert_eq!(users_of_group("a:x:1:50::/:\nb:x:2:51::\nbroken", 50).collect::<Vec<_>>(), [1]);
     }

@@ -16,6 +16,7 @@ use crate::access::Access;
 use crate::kernel::Kernel;
 use crate::listener::Listener;
 use crate::origin::Origin;
+use crate::refusal::Refusal;
 use crate::rehearsal::REHEARSE;
 use crate::upgrade::{self, Handover};
 
@@ -73,19 +74,6 @@ enum Request {
     Version,
 }
 
-/// The arguments cannot be used.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum UsageError {
-    #[error("{0} needs a value")]
-    NoValue(String),
-    #[error("`{0}` is not the number of a descriptor")]
-    BadNumber(String),
-    #[error("`{0}` is not a port; use a number from 1 to 65535")]
-    BadPort(String),
-    #[error("unknown argument `{0}`")]
-    Unknown(String),
-}
-
 /// Runs the program with these arguments (without its name) and returns its exit code: 0 after a
 /// proper end, 1 when it could not serve, 2 for arguments it does not understand.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -125,7 +113,7 @@ fn fail(text: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, UsageError> {
+fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Refusal> {
     let mut options = Options::default();
     let mut upgrade = None;
     while let Some(argument) = arguments.next() {
@@ -138,7 +126,7 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Usage
             attached
                 .clone()
                 .or_else(|| arguments.next())
-                .ok_or(UsageError::NoValue(name.to_owned()))
+                .ok_or_else(|| Refusal::new(format!("{name} needs a value")))
         };
         match name {
             "-h" | "--help" => return Ok(Request::Help),
@@ -153,14 +141,16 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Usage
             REHEARSE => {
                 let text = value()?.to_string_lossy().into_owned();
                 let number = text.parse().ok().filter(|number| *number > 2);
-                return number.map(Request::Rehearse).ok_or(UsageError::BadNumber(text));
+                let bad = || Refusal::new(format!("`{text}` is not the number of a descriptor"));
+                return number.map(Request::Rehearse).ok_or_else(bad);
             }
             "-p" | "--port" => {
                 let text = value()?.to_string_lossy().into_owned();
                 let port = text.parse().ok().filter(|port| *port != 0);
-                options.place = Place::Port(port.ok_or(UsageError::BadPort(text))?);
+                let bad = || format!("`{text}` is not a port; use a number from 1 to 65535");
+                options.place = Place::Port(port.ok_or_else(|| Refusal::new(bad()))?);
             }
-            _ => return Err(UsageError::Unknown(text)),
+            _ => return Err(Refusal::new(format!("unknown argument `{text}`"))),
         }
     }
     Ok(match upgrade {
@@ -170,22 +160,24 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Usage
 }
 
 /// Whether a kernel could serve with these arguments, which another version of it got.
-fn check_arguments(arguments: Vec<OsString>) -> Result<Options, String> {
+fn check_arguments(arguments: Vec<OsString>) -> Result<Options, Refusal> {
     match parse(arguments.into_iter()) {
         Ok(Request::Serve(options)) => Ok(options),
-        Ok(_) => Err("the kernel's arguments do not ask for a kernel".to_owned()),
-        Err(error) => Err(format!("the kernel's arguments are not understood: {error}")),
+        Ok(_) => Err(Refusal::new("the kernel's arguments do not ask for a kernel")),
+        Err(error) => {
+            Err(Refusal::new(format!("the kernel's arguments are not understood: {error}")))
+        }
     }
 }
 
 /// Whom a kernel with these arguments would serve.
-fn understand(arguments: Vec<OsString>) -> Result<Access, String> {
+fn understand(arguments: Vec<OsString>) -> Result<Access, Refusal> {
     access(&check_arguments(arguments)?)
 }
 
 /// Whom the arguments admit.
-fn access(options: &Options) -> Result<Access, String> {
-    Access::new(&options.allowed_users, &options.allowed_groups).map_err(|error| error.to_string())
+fn access(options: &Options) -> Result<Access, Refusal> {
+    Access::new(&options.allowed_users, &options.allowed_groups)
 }
 
 /// Goes on where another program has left off, or back to that program.
@@ -195,14 +187,14 @@ fn take_over(handover: Handover, arguments: Vec<OsString>) -> ExitCode {
         start_logging(options.debug);
         show_title(options.title.as_deref().unwrap_or_default());
         let access = access(&options)?;
-        guard.map_err(|error| error.to_string())?.take_over(access)
+        guard?.take_over(access)
     });
     match kernel {
         Ok(kernel) => match upgrade::serve(kernel) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("the kernel's loop failed: {error}"), 1),
         },
-        Err(text) => fail(&handover.roll_back(&text), 1),
+        Err(error) => fail(&handover.roll_back(&error.to_string()), 1),
     }
 }
 
@@ -217,7 +209,7 @@ fn start(options: &Options, origin: Origin) -> Result<(), String> {
         None
     };
     start_logging(options.debug);
-    let prepared = prepare(options, origin).and_then(|kernel| {
+    let prepared = prepare(options, origin).map_err(|error| error.to_string()).and_then(|kernel| {
         if options.daemonize {
             leave_surroundings()?;
         }
@@ -238,18 +230,18 @@ fn start(options: &Options, origin: Origin) -> Result<(), String> {
     }
 }
 
-fn prepare(options: &Options, origin: Origin) -> Result<Kernel, String> {
+fn prepare(options: &Options, origin: Origin) -> Result<Kernel, Refusal> {
     if let Some(title) = &options.title {
         show_title(title);
     }
     let access = access(options)?;
     let listener = match &options.place {
-        Place::Port(port) => Listener::on_port(*port),
-        Place::Path(path) => Listener::on_path(path, &access),
+        Place::Port(port) => Listener::on_port(*port)?,
+        Place::Path(path) => Listener::on_path(path, &access)?,
     };
-    let listener = listener.map_err(|error| error.to_string())?;
     child::raise_own_limits();
-    Kernel::new(listener, access, origin).map_err(|error| format!("cannot start: {error}"))
+    Kernel::new(listener, access, origin)
+        .map_err(|error| Refusal::new(format!("cannot start: {error}")))
 }
 
 /// Shows what the kernel belongs to; without a name, what it is. After an upgrade the system would
@@ -292,7 +284,7 @@ fn no_background(error: std::io::Error) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<Request, UsageError> {
+    fn parsed(arguments: &[&str]) -> Result<Request, Refusal> {
         parse(arguments.iter().map(OsString::from))
     }
 

@@ -7,21 +7,18 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use papa_spawn::child::{self, ChildSpec, Credentials, SpawnError};
-use papa_spawn::errno::errno_text;
-use papa_spawn::socket::BindError;
+use papa_spawn::child::{self, ChildSpec, Credentials};
 use protocol::papa::{
-    Argument, Command, Form, Noun, Pattern, Piece, ProcessSpec, SocketSpec, ValueRow,
-    print_following,
+    Command, Form, Noun, OfSocket, Pattern, ProcessSpec, SocketSpec, ValueRow, first_missing,
+    print_following, selected,
 };
 
 use crate::budget::can_grow_to;
-use crate::help;
 use crate::info;
 use crate::poller::{Poller, ProcessId};
 use crate::process_table::{Hosted, RunsAs};
-use crate::socket_table::MakeSocketError;
-use crate::tables::{Tables, first_missing, selected};
+use crate::refusal::Refusal;
+use crate::tables::Tables;
 
 /// The longest note beside a process, in bytes.
 const LONGEST_NOTE: usize = 4 << 10;
@@ -41,39 +38,6 @@ pub(crate) enum Outcome {
     Exit,
 }
 
-/// A request cannot be carried out. The text goes to the client after `Error: `.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ExecuteError {
-    #[error("{0} not found")]
-    NotFound(String),
-    #[error("The kernel has no memory for this answer")]
-    NoMemory,
-    #[error("A note may have {LONGEST_NOTE} bytes at most")]
-    LongNote,
-    #[error("Nothing to watch")]
-    NothingToWatch,
-    #[error("You cannot remove all variables")]
-    AllValues,
-    #[error("Process for {name} has already been created - {row}")]
-    ProcessDiffers { name: String, row: String },
-    #[error("Socket {0} not found")]
-    UnknownSocket(String),
-    #[error("You forgot to specify either \".port\" or \".fileno\" after the name")]
-    WhatOfSocket,
-    #[error("Process for {0} argument starts with \"$(socket.\" but has no closing parenthesis")]
-    Unclosed(String),
-    #[error("Unknown rlimit \"{0}\"")]
-    UnknownLimit(String),
-    #[error("Could not watch the new process - {}", errno_text(.0))]
-    Register(std::io::Error),
-    #[error(transparent)]
-    Socket(#[from] MakeSocketError),
-    #[error(transparent)]
-    Clone(#[from] BindError),
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-}
-
 /// Seconds since 1970, as the protocol shows times.
 pub(crate) fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
@@ -85,7 +49,7 @@ pub(crate) fn execute(
     poller: &Poller,
     form: Form,
     command: Command,
-) -> Result<Outcome, ExecuteError> {
+) -> Result<Outcome, Refusal> {
     let answer = match &command {
         Command::List(Noun::Values, _) => tables.values.iter().map(|(_, value)| value.len()).sum(),
         Command::Get(name) => tables.values.get(name).map_or(0, <[u8]>::len),
@@ -93,7 +57,7 @@ pub(crate) fn execute(
     };
     // Each byte may be escaped, and the buffer is moved to where it grows.
     if answer > 0 && !can_grow_to(6 * answer) {
-        return Err(ExecuteError::NoMemory);
+        return Err(Refusal::new("The kernel has no memory for this answer"));
     }
     Ok(match command {
         Command::List(noun, patterns) => Outcome::Reply(list(tables, form, noun, &patterns)),
@@ -105,7 +69,7 @@ pub(crate) fn execute(
         Command::Note(name, note) => {
             let id = tables.processes.find(&name).map(|(id, _)| id);
             let hosted = id.and_then(|id| tables.processes.get_mut(id));
-            keep_note(hosted.ok_or(ExecuteError::NotFound(name))?, note)?;
+            keep_note(hosted.ok_or_else(|| not_found(&name))?, note)?;
             Outcome::Reply(Vec::new())
         }
         Command::Set(name, value) => {
@@ -119,13 +83,17 @@ pub(crate) fn execute(
             }
             Outcome::Reply(text)
         }
-        Command::Help(topic) => Outcome::Reply(help::text(&topic).into_bytes()),
+        Command::Help(topic) => Outcome::Reply(topic.text().into_bytes()),
         Command::Info => Outcome::Reply(info::text(tables).into_bytes()),
         Command::Quit => Outcome::Quit,
         Command::Upgrade(path) => Outcome::Upgrade(path),
         Command::ExitIfIdle if tables.is_idle() => Outcome::Exit,
         Command::ExitIfIdle => Outcome::Reply(b"not idle".to_vec()),
     })
+}
+
+fn not_found(name: &str) -> Refusal {
+    Refusal::new(format!("{name} not found"))
 }
 
 fn list(tables: &Tables, form: Form, noun: Noun, patterns: &[Pattern]) -> Vec<u8> {
@@ -153,20 +121,20 @@ fn list(tables: &Tables, form: Form, noun: Noun, patterns: &[Pattern]) -> Vec<u8
     text
 }
 
-fn remove(tables: &mut Tables, noun: Noun, patterns: &[Pattern]) -> Result<Outcome, ExecuteError> {
+fn remove(tables: &mut Tables, noun: Noun, patterns: &[Pattern]) -> Result<Outcome, Refusal> {
     let missing = match noun {
         Noun::Sockets => first_missing(patterns, |name| tables.sockets.get(name).is_some()),
         Noun::Processes => first_missing(patterns, |name| tables.processes.find(name).is_some()),
         Noun::Values => None,
     };
     if let Some(name) = missing {
-        return Err(ExecuteError::NotFound(name.to_owned()));
+        return Err(not_found(name));
     }
     match noun {
         Noun::Sockets => tables.sockets.retain(|name| !selected(patterns, name)),
         Noun::Values => {
             if patterns.is_empty() || matches!(patterns, [only] if only.0 == "*") {
-                return Err(ExecuteError::AllValues);
+                return Err(Refusal::new("You cannot remove all variables"));
             }
             tables.values.retain(|name| !selected(patterns, name));
         }
@@ -184,20 +152,20 @@ fn select_processes(tables: &Tables, patterns: &[Pattern]) -> Vec<ProcessId> {
     named.map(|(_, id, _)| id).collect()
 }
 
-fn watch(tables: &Tables, patterns: &[Pattern]) -> Result<Outcome, ExecuteError> {
+fn watch(tables: &Tables, patterns: &[Pattern]) -> Result<Outcome, Refusal> {
     if let Some(name) = first_missing(patterns, |name| tables.processes.find(name).is_some()) {
-        return Err(ExecuteError::NotFound(name.to_owned()));
+        return Err(not_found(name));
     }
     let processes = select_processes(tables, patterns);
     if processes.is_empty() {
-        return Err(ExecuteError::NothingToWatch);
+        return Err(Refusal::new("Nothing to watch"));
     }
     Ok(Outcome::Watch(format!("Watching {}", processes.len()).into_bytes(), processes))
 }
 
-fn follow(tables: &Tables, name: &str) -> Result<Outcome, ExecuteError> {
+fn follow(tables: &Tables, name: &str) -> Result<Outcome, Refusal> {
     let found = tables.processes.find(name);
-    let (id, hosted) = found.ok_or_else(|| ExecuteError::NotFound(name.to_owned()))?;
+    let (id, hosted) = found.ok_or_else(|| not_found(name))?;
     let (offset, note) = hosted.beginning();
     let mut text = Vec::new();
     print_following(offset, note, &mut text);
@@ -205,15 +173,15 @@ fn follow(tables: &Tables, name: &str) -> Result<Outcome, ExecuteError> {
 }
 
 /// Keeps a note beside a process, unless it is too long.
-pub(crate) fn keep_note(hosted: &mut Hosted, note: Option<Vec<u8>>) -> Result<(), ExecuteError> {
+pub(crate) fn keep_note(hosted: &mut Hosted, note: Option<Vec<u8>>) -> Result<(), Refusal> {
     if note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) {
-        return Err(ExecuteError::LongNote);
+        return Err(Refusal::new(format!("A note may have {LONGEST_NOTE} bytes at most")));
     }
     hosted.keep_note(note);
     Ok(())
 }
 
-fn make_socket(tables: &mut Tables, form: Form, spec: SocketSpec) -> Result<Outcome, ExecuteError> {
+fn make_socket(tables: &mut Tables, form: Form, spec: SocketSpec) -> Result<Outcome, Refusal> {
     let row = tables.sockets.make(form, spec)?;
     let mut text = Vec::new();
     row.print(form, &mut text);
@@ -226,9 +194,9 @@ fn make_process(
     form: Form,
     spec: ProcessSpec,
     watch: bool,
-) -> Result<Outcome, ExecuteError> {
+) -> Result<Outcome, Refusal> {
     if spec.note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) {
-        return Err(ExecuteError::LongNote);
+        return Err(Refusal::new(format!("A note may have {LONGEST_NOTE} bytes at most")));
     }
     let credentials = Credentials::resolve(spec.uid.as_deref(), spec.gid.as_deref())?;
     let runs_as = credentials.clone().map(RunsAs::from);
@@ -241,7 +209,10 @@ fn make_process(
         Some((id, hosted)) if hosted.matches(&spec, runs_as.as_ref()) => (id, printed(hosted)),
         Some((_, hosted)) => {
             let row = String::from_utf8_lossy(&printed(hosted)).into_owned();
-            return Err(ExecuteError::ProcessDiffers { name: spec.name, row });
+            return Err(Refusal::new(format!(
+                "Process for {} has already been created - {row}",
+                spec.name
+            )));
         }
         None => {
             let id = start(tables, poller, spec, (credentials, runs_as))?;
@@ -256,15 +227,15 @@ fn start(
     poller: &Poller,
     spec: ProcessSpec,
     (credentials, runs_as): (Option<Credentials>, Option<RunsAs>),
-) -> Result<ProcessId, ExecuteError> {
+) -> Result<ProcessId, Refusal> {
     let mut passed = PassedSockets::default();
     let mut argv = if spec.shell { vec![b"/bin/sh".to_vec(), b"-c".to_vec()] } else { Vec::new() };
     for argument in &spec.argv {
-        argv.push(passed.expand(tables, &spec.name, argument)?);
+        argv.push(argument.expand(&spec.name, |name, what| passed.look_up(tables, name, what))?);
     }
     let limit = |(name, value): &(String, Option<u64>)| {
         let resource = child::resource_by_name(name);
-        Ok((resource.ok_or_else(|| ExecuteError::UnknownLimit(name.clone()))?, *value))
+        Ok((resource.ok_or_else(|| Refusal::new(format!("Unknown rlimit \"{name}\"")))?, *value))
     };
     let (stdout, stderr) = Hosted::outputs(&spec);
     let child_spec = ChildSpec {
@@ -274,7 +245,7 @@ fn start(
             PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(path))
         }),
         credentials,
-        rlimits: spec.rlimits.iter().map(limit).collect::<Result<_, ExecuteError>>()?,
+        rlimits: spec.rlimits.iter().map(limit).collect::<Result<_, Refusal>>()?,
         umask: spec.umask,
         stdin: child::Input::Null,
         stdout,
@@ -285,7 +256,10 @@ fn start(
     let started = now();
     let spawned = child::spawn(&child_spec)?;
     tracing::debug!(name = spec.name, pid = spawned.pid, "process started");
-    tables.processes.insert(spec, runs_as, spawned, started, poller).map_err(ExecuteError::Register)
+    tables
+        .processes
+        .insert(spec, runs_as, spawned, started, poller)
+        .map_err(Refusal::to("watch the new process"))
 }
 
 /// The sockets that one process refers to.
@@ -297,33 +271,11 @@ struct PassedSockets {
 }
 
 impl PassedSockets {
-    /// Replaces the references of an argument.
-    fn expand(
-        &mut self,
-        tables: &Tables,
-        process: &str,
-        argument: &Argument,
-    ) -> Result<Vec<u8>, ExecuteError> {
-        let mut text = Vec::new();
-        for piece in argument.pieces() {
-            match piece {
-                Piece::Text(part) => text.extend(part),
-                Piece::Reference(inner) => text.extend(self.look_up(tables, inner)?.bytes()),
-                Piece::Unclosed => return Err(ExecuteError::Unclosed(process.to_owned())),
-            }
-        }
-        Ok(text)
-    }
-
-    fn look_up(&mut self, tables: &Tables, inner: &[u8]) -> Result<String, ExecuteError> {
-        let inner = String::from_utf8_lossy(inner);
-        let (name, what) = inner.rsplit_once('.').ok_or(ExecuteError::WhatOfSocket)?;
-        if !matches!(what, "port" | "fileno") {
-            return Err(ExecuteError::WhatOfSocket);
-        }
-        let unknown = || ExecuteError::UnknownSocket(name.to_owned());
+    /// What stands for a reference to a socket in an argument.
+    fn look_up(&mut self, tables: &Tables, name: &str, what: OfSocket) -> Result<String, Refusal> {
+        let unknown = || Refusal::new(format!("Socket {name} not found"));
         let socket = tables.sockets.get(name).ok_or_else(unknown)?;
-        if what == "port" {
+        if what == OfSocket::Port {
             return Ok(socket.port().map_or_else(|| "None".to_owned(), |port| port.to_string()));
         }
         let number = match (socket.fileno(), self.clones.iter().find(|(known, _)| known == name)) {

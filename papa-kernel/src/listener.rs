@@ -19,6 +19,7 @@ use papa_spawn::sys;
 
 use crate::access::{Access, PathAccess};
 use crate::descriptor::Descriptor;
+use crate::refusal::Refusal;
 
 /// Connections that may wait for the loop.
 const BACKLOG: u32 = 1024;
@@ -31,55 +32,39 @@ pub(crate) struct Listener {
     path: Option<Vec<u8>>,
 }
 
-/// The kernel cannot listen.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ListenError {
-    /// The port is taken.
-    #[error("something already listens on 127.0.0.1:{0}; stop it or choose another port with -p")]
-    PortTaken(u16),
-    /// The path is taken.
-    #[error("a kernel already listens on {}", .0.display())]
-    PathTaken(PathBuf),
-    /// Something else is there, and is not ours to remove.
-    #[error("{} exists and is not a socket; remove it or choose another path with -u", .0.display())]
-    NotASocket(PathBuf),
-    /// The directory is missing.
-    #[error("the directory of {} does not exist; create it or choose another path with -u", .0.display())]
-    NoDirectory(PathBuf),
-    /// The address cannot be had.
-    #[error("cannot listen: {0}")]
-    Bind(#[from] BindError),
-    /// The system refuses.
-    #[error("cannot listen: {}", errno_text(.0))]
-    System(#[from] io::Error),
-}
-
 impl Listener {
     /// Listens on a port of 127.0.0.1.
-    pub(crate) fn on_port(port: u16) -> Result<Self, ListenError> {
+    pub(crate) fn on_port(port: u16) -> Result<Self, Refusal> {
         let spec = SocketSpec { port: Some(port), backlog: BACKLOG, ..SocketSpec::default() };
         let bound = socket::bind(&spec).map_err(|error| match error {
             BindError::Address { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                ListenError::PortTaken(port)
+                Refusal::new(format!(
+                    "something already listens on 127.0.0.1:{port}; stop it or choose another port with -p"
+                ))
             }
-            error => error.into(),
+            error => no_socket(error),
         })?;
         Self::new(bound.fd, None)
     }
 
     /// Listens on a path, which only those can open who are allowed in. A socket that nobody
     /// answers on any more is replaced.
-    pub(crate) fn on_path(path: &Path, access: &Access) -> Result<Self, ListenError> {
-        let path = std::path::absolute(path)?;
+    pub(crate) fn on_path(path: &Path, access: &Access) -> Result<Self, Refusal> {
+        let path = std::path::absolute(path).map_err(refused)?;
+        let shown = path.display();
         if !path.parent().is_some_and(Path::is_dir) {
-            return Err(ListenError::NoDirectory(path));
+            return Err(Refusal::new(format!(
+                "the directory of {shown} does not exist; create it or choose another path with -u"
+            )));
         }
         if let Ok(metadata) = path.symlink_metadata() {
             if !metadata.file_type().is_socket() {
-                return Err(ListenError::NotASocket(path));
+                return Err(Refusal::new(format!(
+                    "{shown} exists and is not a socket; remove it or choose another path with -u"
+                )));
             }
             if UnixStream::connect(&path).is_ok() {
-                return Err(ListenError::PathTaken(path));
+                return Err(Refusal::new(format!("a kernel already listens on {shown}")));
             }
         }
         let spec = SocketSpec {
@@ -89,15 +74,17 @@ impl Listener {
             backlog: BACKLOG,
             ..SocketSpec::default()
         };
-        let listener = Self::new(socket::bind(&spec)?.fd, Some(path.clone()))?;
-        open_to_others(&path, access.path_access())?;
+        let bound = socket::bind(&spec).map_err(no_socket)?;
+        let listener = Self::new(bound.fd, Some(path.clone()))?;
+        open_to_others(&path, access.path_access()).map_err(refused)?;
         Ok(listener)
     }
 
-    fn new(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self, ListenError> {
+    fn new(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self, Refusal> {
         let path = path.map(|path| path.into_os_string().into_vec());
         let listener = Self { fd: fd.into(), path };
-        fcntl(&listener.fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
+        fcntl(&listener.fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+            .map_err(|errno| refused(errno.into()))?;
         Ok(listener)
     }
 
@@ -120,6 +107,14 @@ impl Listener {
     pub(crate) fn identify(&self, client: &OwnedFd) -> io::Result<Peer> {
         if self.path.is_some() { peer::of_unix(client) } else { peer::of_tcp(client) }
     }
+}
+
+fn no_socket(error: BindError) -> Refusal {
+    Refusal::new(format!("cannot listen: {error}"))
+}
+
+fn refused(error: io::Error) -> Refusal {
+    Refusal::new(format!("cannot listen: {}", errno_text(&error)))
 }
 
 fn open_to_others(path: &Path, access: PathAccess) -> io::Result<()> {

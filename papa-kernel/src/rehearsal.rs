@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::epoll::EpollFlags;
@@ -21,7 +20,7 @@ pub(crate) use candidate::Candidate;
 
 use crate::origin::environment;
 use crate::poller::{ClientId, Poller, Source};
-use crate::snapshot::SnapshotError;
+use crate::refusal::Refusal;
 
 /// The hidden argument that asks for a rehearsal; the number of the snapshot follows.
 pub(crate) const REHEARSE: &str = "--check-snapshot";
@@ -31,40 +30,6 @@ pub(crate) const ACCEPTS: &str = "ok papa-kernel ";
 const PATIENCE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 5 } else { 30 });
 /// What is kept of the program's words, in bytes.
 const MOST_WORDS: usize = 4 << 10;
-
-/// An upgrade was refused or has failed; nothing has changed. The text goes to the client after
-/// `Error: `.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UpgradeError {
-    #[error("An upgrade is under way")]
-    Busy,
-    #[error("The path of the new kernel must be absolute, not \"{}\"", .0.display())]
-    NotAbsolute(PathBuf),
-    #[error("Cannot open {} - {}", path.display(), errno_text(source))]
-    Open { path: PathBuf, source: io::Error },
-    #[error("{} is not a file", .0.display())]
-    NotAFile(PathBuf),
-    #[error("{} is not a program", .0.display())]
-    NotAProgram(PathBuf),
-    #[error("{} is a program for another machine", .0.display())]
-    OtherMachine(PathBuf),
-    #[error("The kernel has no memory for a snapshot")]
-    NoMemory,
-    #[error("Could not take a snapshot - {0}")]
-    Snapshot(#[from] SnapshotError),
-    #[error("Could not {step} - {}", errno_text(source))]
-    System { step: &'static str, source: io::Error },
-    #[error("Cannot run {} - {}", path.display(), reason)]
-    Start { path: PathBuf, reason: String },
-    #[error("{} crashed in the rehearsal - signal {signal}", path.display())]
-    Crashed { path: PathBuf, signal: i32 },
-    #[error("{} did not finish the rehearsal within {} s", .0.display(), PATIENCE.as_secs())]
-    Late(PathBuf),
-    #[error("{} is not a kernel: it left the rehearsal with status {status} and no answer", path.display())]
-    NoAnswer { path: PathBuf, status: i32 },
-    #[error("{} cannot take over - {words}", path.display())]
-    Refused { path: PathBuf, words: String },
-}
 
 /// A rehearsal under way.
 #[derive(Debug)]
@@ -85,7 +50,7 @@ impl Rehearsal {
         snapshot: &OwnedFd,
         role: &[OsString],
         poller: &Poller,
-    ) -> Result<Self, UpgradeError> {
+    ) -> Result<Self, Refusal> {
         let number = snapshot.as_raw_fd();
         let mut argv = vec![candidate.open_name()];
         argv.extend(role.iter().map(|word: &OsString| word.as_bytes().to_vec()));
@@ -102,12 +67,12 @@ impl Rehearsal {
             keep_fds: vec![number],
             ..ChildSpec::default()
         };
-        let child = child::spawn(&spec).map_err(|error| UpgradeError::Start {
-            path: candidate.path.clone(),
-            reason: match &error {
+        let child = child::spawn(&spec).map_err(|error| {
+            let reason = match &error {
                 SpawnError::Exec { source, .. } => errno_text(source),
                 other => other.to_string(),
-            },
+            };
+            Refusal::new(format!("Cannot run {} - {reason}", candidate.path.display()))
         })?;
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         let watched = || -> io::Result<TimerFd> {
@@ -127,7 +92,7 @@ impl Rehearsal {
             Err(source) => {
                 // Unwatched it could run for ever; unreaped it is a zombie of ours until we end.
                 let _ = child.pidfd.send_signal(libc::SIGKILL);
-                Err(UpgradeError::System { step: "watch the rehearsal", source })
+                Err(Refusal::to("watch the rehearsal")(source))
             }
         }
     }
@@ -147,26 +112,28 @@ impl Rehearsal {
     }
 
     /// Whether the program can take over.
-    pub(crate) fn judge(mut self, buffer: &mut [u8]) -> Result<Candidate, UpgradeError> {
+    pub(crate) fn judge(mut self, buffer: &mut [u8]) -> Result<Candidate, Refusal> {
         self.listen(buffer);
         let exit = self.child.pidfd.reap();
-        let path = self.candidate.path.clone();
+        let path = self.candidate.path.display();
         let words = String::from_utf8_lossy(&self.words);
         let words = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         let words = words.strip_prefix("error: ").unwrap_or(words).to_owned();
-        match exit {
-            _ if self.late => Err(UpgradeError::Late(path)),
-            Ok(Some(Exit::Code(0))) if words.starts_with(ACCEPTS) => Ok(self.candidate),
-            Ok(Some(Exit::Signal(signal))) => Err(UpgradeError::Crashed { path, signal }),
-            Ok(Some(Exit::Code(status))) if words.is_empty() || status == 0 => {
-                Err(UpgradeError::NoAnswer { path, status })
+        Err(Refusal::new(match exit {
+            _ if self.late => {
+                format!("{path} did not finish the rehearsal within {} s", PATIENCE.as_secs())
             }
-            Ok(Some(Exit::Code(_))) => Err(UpgradeError::Refused { path, words }),
-            Ok(None) => Err(UpgradeError::Busy),
-            Err(source) => {
-                Err(UpgradeError::System { step: "read how the rehearsal ended", source })
+            Ok(Some(Exit::Code(0))) if words.starts_with(ACCEPTS) => return Ok(self.candidate),
+            Ok(Some(Exit::Signal(signal))) => {
+                format!("{path} crashed in the rehearsal - signal {signal}")
             }
-        }
+            Ok(Some(Exit::Code(status))) if words.is_empty() || status == 0 => format!(
+                "{path} is not a kernel: it left the rehearsal with status {status} and no answer"
+            ),
+            Ok(Some(Exit::Code(_))) => format!("{path} cannot take over - {words}"),
+            Ok(None) => format!("{path} is still in the rehearsal"),
+            Err(source) => return Err(Refusal::to("read how the rehearsal ended")(source)),
+        }))
     }
 
     /// Ends the program before its time.

@@ -10,6 +10,7 @@ use papa_spawn::socket::{self, BindError, Bound};
 use protocol::papa::{Form, Kind, SocketRow, SocketSpec};
 
 use crate::descriptor::Descriptor;
+use crate::refusal::Refusal;
 use crate::snapshot::field::{Entry, Request, Table};
 
 /// A managed socket.
@@ -21,22 +22,6 @@ pub(crate) struct ManagedSocket {
     host: Option<String>,
     port: Option<u16>,
     path: Option<Vec<u8>>,
-}
-
-/// A socket could not be made.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum MakeSocketError {
-    /// The name is taken by a socket with other parameters.
-    #[error("Socket for {name} has already been created - {row}")]
-    Differs { name: String, row: String },
-    /// Another managed socket has the path.
-    #[error("Socket for {0} has already been created")]
-    PathTaken(String),
-    /// Names are not looked up here.
-    #[error("Bad host \"{0}\" - give an address; the kernel does not look names up")]
-    NotAnAddress(String),
-    #[error(transparent)]
-    Bind(#[from] BindError),
 }
 
 impl ManagedSocket {
@@ -70,27 +55,6 @@ impl ManagedSocket {
     pub(crate) fn clone_for_process(&self) -> Result<OwnedFd, BindError> {
         socket::reuseport_clone(&self.spec, self.port.unwrap_or(0))
     }
-
-    /// Whether `wanted` describes this socket. The port may be left out, and reuseport takes no
-    /// part (golden case sockets/inet-differs).
-    fn matches(&self, wanted: &SocketSpec) -> bool {
-        let host = |spec: &SocketSpec| match (&spec.host, self.path.is_some()) {
-            (_, true) => None,
-            (Some(host), _) => Some(host.clone()),
-            (None, _) => {
-                Some(socket::default_host(spec.family, spec.interface.is_some()).to_owned())
-            }
-        };
-        let own = &self.spec.0;
-        own.family == wanted.family
-            && own.kind == wanted.kind
-            && own.backlog == wanted.backlog
-            && own.path == wanted.path
-            && own.umask == wanted.umask
-            && own.interface == wanted.interface
-            && host(own) == host(wanted)
-            && wanted.port.is_none_or(|port| port == 0 || Some(port) == self.port)
-    }
 }
 
 impl Entry for ManagedSocket {
@@ -118,14 +82,10 @@ pub(crate) struct SocketTable {
 
 impl SocketTable {
     /// Makes the socket, or finds the one that was made so before.
-    pub(crate) fn make(
-        &mut self,
-        form: Form,
-        spec: SocketSpec,
-    ) -> Result<SocketRow, MakeSocketError> {
+    pub(crate) fn make(&mut self, form: Form, spec: SocketSpec) -> Result<SocketRow, Refusal> {
         if let Some(known) = self.sockets.get(&spec.name) {
             let mut row = known.row();
-            if known.matches(&spec) {
+            if known.spec.describes(&spec, known.port) {
                 // The answer shows what was asked for, the list what is there.
                 row.reuseport |= spec.reuseport;
                 return Ok(row);
@@ -133,7 +93,10 @@ impl SocketTable {
             let mut text = Vec::new();
             row.print(form, &mut text);
             let row = String::from_utf8_lossy(&text).into_owned();
-            return Err(MakeSocketError::Differs { name: spec.name, row });
+            return Err(Refusal::new(format!(
+                "Socket for {} has already been created - {row}",
+                spec.name
+            )));
         }
         let taken = |path: &Vec<u8>| {
             self.sockets
@@ -141,11 +104,14 @@ impl SocketTable {
                 .any(|socket| socket.path.is_some() && socket.spec.path.as_ref() == Some(path))
         };
         if let Some(path) = spec.path.as_ref().filter(|path| taken(path)) {
-            return Err(MakeSocketError::PathTaken(String::from_utf8_lossy(path).into_owned()));
+            let path = String::from_utf8_lossy(path);
+            return Err(Refusal::new(format!("Socket for {path} has already been created")));
         }
         // The system's resolver would block the loop.
         if let Some(host) = spec.host.as_ref().filter(|host| !socket::is_address(host)) {
-            return Err(MakeSocketError::NotAnAddress(host.clone()));
+            return Err(Refusal::new(format!(
+                "Bad host \"{host}\" - give an address; the kernel does not look names up"
+            )));
         }
         let Bound { fd, host, port, path } = socket::bind(&spec)?;
         let fd = Some(fd).filter(|_| !(spec.reuseport && spec.kind == Kind::Dgram));

@@ -1,7 +1,6 @@
-//! What the kernel keeps, and which names a pattern selects.
+//! What the kernel keeps.
 
 use bincode::{Decode, Encode};
-use protocol::papa::Pattern;
 
 use crate::process_table::ProcessTable;
 use crate::snapshot::field::Fresh;
@@ -31,15 +30,4 @@ impl Tables {
     pub(crate) fn is_idle(&self) -> bool {
         self.sockets.is_empty() && self.values.is_empty() && self.processes.is_empty()
     }
-}
-
-/// Whether the patterns select `name`. No patterns select everything.
-pub(crate) fn selected(patterns: &[Pattern], name: &str) -> bool {
-    patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches(name))
-}
-
-/// The first pattern that is a plain name and names nothing.
-pub(crate) fn first_missing(patterns: &[Pattern], exists: impl Fn(&str) -> bool) -> Option<&str> {
-    let missing = patterns.iter().find(|pattern| !pattern.is_wildcard() && !exists(&pattern.0));
-    missing.map(|pattern| pattern.0.as_str())
 }

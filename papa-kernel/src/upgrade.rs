@@ -29,7 +29,8 @@ use papa_spawn::sys;
 use crate::access::Access;
 use crate::kernel::{Ended, Kernel, State, Takeover};
 use crate::origin::{PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment};
-use crate::rehearsal::{ACCEPTS, UpgradeError};
+use crate::refusal::Refusal;
+use crate::rehearsal::ACCEPTS;
 use crate::snapshot::{self, FORMAT};
 
 /// Serves until the end is asked for, in this program or in those that take over from it.
@@ -46,14 +47,13 @@ pub(crate) fn serve(mut kernel: Kernel) -> io::Result<()> {
 }
 
 /// Becomes the other program. Returns only if that failed; nothing has changed then.
-fn hand_over(kernel: &mut Kernel, takeover: &Takeover) -> UpgradeError {
+fn hand_over(kernel: &mut Kernel, takeover: &Takeover) -> Refusal {
     let path = takeover.candidate.path.as_os_str().as_bytes();
-    let mut prepared = || -> Result<(OwnedFd, OwnedFd), UpgradeError> {
+    let mut prepared = || -> Result<(OwnedFd, OwnedFd), Refusal> {
         let copy = kernel.state.encode_for(takeover.requester, path)?;
-        let file = snapshot::write_sealed(&copy)
-            .map_err(|source| UpgradeError::System { step: "write a snapshot", source })?;
+        let file = snapshot::write_sealed(&copy).map_err(Refusal::to("write a snapshot"))?;
         let own = std::fs::File::open("/proc/self/exe")
-            .map_err(|source| UpgradeError::System { step: "open the running program", source })?;
+            .map_err(Refusal::to("open the running program"))?;
         Ok((file, own.into()))
     };
     let (file, own) = match prepared() {
@@ -62,10 +62,9 @@ fn hand_over(kernel: &mut Kernel, takeover: &Takeover) -> UpgradeError {
     };
     let mut kept = vec![file.as_raw_fd(), own.as_raw_fd()];
     kept.extend(kernel.state.descriptors().map(|(fd, _)| fd.as_raw_fd()));
-    let failed = |source| UpgradeError::System { step: "pass on a descriptor", source };
     let passed = kept.iter().try_for_each(|fd| sys::set_close_on_exec(*fd, false));
     let error = match passed {
-        Err(error) => failed(error),
+        Err(error) => Refusal::to("pass on a descriptor")(error),
         Ok(()) => {
             let variables = [
                 (SNAPSHOT_VARIABLE, file.as_raw_fd().to_string()),
@@ -75,7 +74,7 @@ fn hand_over(kernel: &mut Kernel, takeover: &Takeover) -> UpgradeError {
                 Ok(()) => become_program(&takeover.candidate, &environment_with(&variables)),
                 Err(error) => error,
             };
-            UpgradeError::System { step: "start the new kernel", source }
+            Refusal::to("start the new kernel")(source)
         }
     };
     for fd in kept {
@@ -109,16 +108,16 @@ pub fn is_acceptable_snapshot(payload: &[u8]) -> bool {
     })
 }
 
-fn no_kernel(error: io::Error) -> String {
-    format!("cannot wait for events - {}", errno_text(&error))
+fn no_kernel(error: io::Error) -> Refusal {
+    Refusal::new(format!("cannot wait for events - {}", errno_text(&error)))
 }
 
 /// Shows on a copy that this program could take over: does all that [`Handover::take_over`] does,
 /// with empty descriptors in the place of the real ones. Returns what to print.
 pub(crate) fn rehearse(
     number: RawFd,
-    understands: impl FnOnce(Vec<std::ffi::OsString>) -> Result<Access, String>,
-) -> Result<String, String> {
+    understands: impl FnOnce(Vec<std::ffi::OsString>) -> Result<Access, Refusal>,
+) -> Result<String, Refusal> {
     // One line is all that is listened to.
     std::panic::set_hook(Box::new(|panic| {
         let text = panic.to_string().replace('\n', " ");
@@ -127,11 +126,11 @@ pub(crate) fn rehearse(
     }));
     fault::in_rehearsal();
     let file = sys::duplicate(number)
-        .map_err(|error| format!("descriptor {number} is no snapshot: {error}"))?;
-    let snapshot = snapshot::read_sealed(&file).map_err(|error| error.to_string())?;
-    let state = State::decode(&snapshot).map_err(|error| error.to_string())?;
+        .map_err(|error| Refusal::new(format!("descriptor {number} is no snapshot: {error}")))?;
+    let snapshot = snapshot::read_sealed(&file)?;
+    let state = State::decode(&snapshot)?;
     let access = understands(state.arguments())?;
-    received::stand_in(&state).map_err(|error| error.to_string())?;
+    received::stand_in(&state)?;
     Kernel::resume(state, access).map_err(no_kernel)?;
     Ok(format!("{ACCEPTS}{}, snapshot format {FORMAT}", env!("CARGO_PKG_VERSION")))
 }

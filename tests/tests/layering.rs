@@ -23,7 +23,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "papa-kernel",
         &[
-            &["help", "origin"],
+            &["origin", "refusal"],
             &["budget", "snapshot"],
             &["descriptor", "output"],
             &["poller"],

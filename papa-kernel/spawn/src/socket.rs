@@ -103,19 +103,8 @@ pub fn reuseport_clone(spec: &SocketSpec, port: u16) -> Result<OwnedFd, BindErro
     Ok(bound.fd)
 }
 
-/// The host that is bound when none is given.
-pub fn default_host(family: Family, interface: bool) -> &'static str {
-    match (family, interface) {
-        (Family::Inet6, false) => "::1",
-        (Family::Inet6, true) => "::",
-        (_, false) => "127.0.0.1",
-        (_, true) => "0.0.0.0",
-    }
-}
-
 fn bind_address(spec: &SocketSpec, port: u16) -> Result<Bound, BindError> {
-    let host = spec.host.as_deref();
-    let host = host.unwrap_or_else(|| default_host(spec.family, spec.interface.is_some()));
+    let host = spec.host_or_default();
     let address = resolve(host, port, spec.family)?;
     let family =
         if spec.family == Family::Inet6 { AddressFamily::Inet6 } else { AddressFamily::Inet };

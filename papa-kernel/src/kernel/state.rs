@@ -16,6 +16,7 @@ use crate::descriptor::{Descriptor, Kind};
 use crate::listener::Listener;
 use crate::origin::Origin;
 use crate::poller::{ClientId, Poller, Source};
+use crate::refusal::Refusal;
 use crate::snapshot::field::Table;
 use crate::snapshot::{self, SnapshotError};
 use crate::tables::Tables;
@@ -88,9 +89,10 @@ impl State {
         &mut self,
         requester: ClientId,
         successor: &[u8],
-    ) -> Result<Vec<u8>, SnapshotError> {
+    ) -> Result<Vec<u8>, Refusal> {
         (self.requester, self.successor) = (requester, successor.to_vec());
-        snapshot::encode(self)
+        let taken = snapshot::encode(self);
+        taken.map_err(|error| Refusal::new(format!("Could not take a snapshot - {error}")))
     }
 
     /// The arguments that the kernel serves with.

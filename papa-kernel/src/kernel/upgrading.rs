@@ -6,7 +6,8 @@ use super::Kernel;
 use crate::budget::can_grow_to;
 use crate::client::Mode;
 use crate::poller::ClientId;
-use crate::rehearsal::{Candidate, Rehearsal, UpgradeError};
+use crate::refusal::Refusal;
+use crate::rehearsal::{Candidate, Rehearsal};
 use crate::snapshot;
 
 /// A program that has shown that it can take over, and who asked for it.
@@ -20,7 +21,7 @@ impl Kernel {
     /// Starts the rehearsal of the program at `path`, or answers why not.
     pub(super) fn begin_upgrade(&mut self, requester: ClientId, path: Option<Vec<u8>>) {
         let begun = if self.rehearsal.is_some() || self.takeover.is_some() {
-            Err(UpgradeError::Busy)
+            Err(Refusal::new("An upgrade is under way"))
         } else {
             self.rehearse(requester, path)
         };
@@ -34,17 +35,16 @@ impl Kernel {
         &mut self,
         requester: ClientId,
         path: Option<Vec<u8>>,
-    ) -> Result<Rehearsal, UpgradeError> {
+    ) -> Result<Rehearsal, Refusal> {
         let path = path.unwrap_or_else(|| self.state.program().to_vec());
         let candidate = Candidate::open(&path)?;
         let held = self.state.tables.processes.unread() as usize + self.budget.held();
         // The snapshot, the buffer it grows from, and its copy in the new program.
         if !can_grow_to(4 * held) {
-            return Err(UpgradeError::NoMemory);
+            return Err(Refusal::new("The kernel has no memory for a snapshot"));
         }
         let copy = self.state.encode_for(requester, &path)?;
-        let copy = snapshot::write_sealed(&copy)
-            .map_err(|source| UpgradeError::System { step: "write a snapshot", source })?;
+        let copy = snapshot::write_sealed(&copy).map_err(Refusal::to("write a snapshot"))?;
         Rehearsal::begin(requester, candidate, &copy, &self.role, &self.poller)
     }
 

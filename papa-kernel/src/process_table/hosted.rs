@@ -7,15 +7,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
 use papa_spawn::child::{Credentials, Exit, Output, PidFd, Spawned};
-use protocol::papa::{OutputMode, ProcessRow, ProcessSpec};
+use protocol::papa::{DEFAULT_BUFFER, OutputMode, ProcessRow, ProcessSpec};
 
 use crate::descriptor::Descriptor;
 use crate::output::{RecordView, Ring};
 use crate::poller::{ClientId, Poller, ProcessId, Source};
 use crate::snapshot::field::{Entry, Fresh, Request};
-
-/// Unread output kept for a process that asks for nothing else; what Circus documents.
-const DEFAULT_BUFFER: u64 = 2 << 20;
 
 /// How far one client has read one process.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -146,25 +143,9 @@ impl Hosted {
         }
     }
 
-    /// Whether `wanted` describes this process. The buffer size may be left out, and notes do not count.
+    /// Whether `wanted` describes this process.
     pub(crate) fn matches(&self, wanted: &ProcessSpec, credentials: Option<&RunsAs>) -> bool {
-        let sorted = |spec: &ProcessSpec| {
-            let (mut env, mut limits) = (spec.env.clone(), spec.rlimits.clone());
-            env.sort();
-            limits.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
-            limits.sort();
-            (env, limits)
-        };
-        let own = &self.spec.0;
-        let size = |spec: &ProcessSpec| spec.bufsize.unwrap_or(DEFAULT_BUFFER);
-        own.argv == wanted.argv
-            && self.credentials.as_ref() == credentials
-            && own.working_dir == wanted.working_dir
-            && own.umask == wanted.umask
-            && own.shell == wanted.shell
-            && (own.stdout, own.stderr) == (wanted.stdout, wanted.stderr)
-            && (wanted.bufsize.is_none() || size(own) == size(wanted))
-            && sorted(own) == sorted(wanted)
+        self.spec.describes(wanted) && self.credentials.as_ref() == credentials
     }
 
     /// Where the outputs of a process go that `spec` describes.

@@ -8,7 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::UpgradeError;
+use papa_spawn::errno::errno_text;
+
+use crate::refusal::Refusal;
 
 /// A file that looks like a program for this machine.
 #[derive(Debug)]
@@ -19,10 +21,14 @@ pub(crate) struct Candidate {
 
 impl Candidate {
     /// Opens the file. What is no program is refused here: `exec` would give a text to a shell.
-    pub(crate) fn open(path: &[u8]) -> Result<Self, UpgradeError> {
+    pub(crate) fn open(path: &[u8]) -> Result<Self, Refusal> {
         let path = PathBuf::from(OsStr::from_bytes(path));
+        let shown = path.display();
+        let refused = |text: String| Err(Refusal::new(text));
         if !path.is_absolute() {
-            return Err(UpgradeError::NotAbsolute(path));
+            return refused(format!(
+                "The path of the new kernel must be absolute, not \"{shown}\""
+            ));
         }
         let opened = || -> io::Result<Option<File>> {
             if !path.metadata()?.is_file() {
@@ -31,14 +37,17 @@ impl Candidate {
             let mut options = OpenOptions::new();
             options.read(true).custom_flags(libc::O_NONBLOCK).open(&path).map(Some)
         };
-        match opened() {
-            Err(source) => Err(UpgradeError::Open { path, source }),
-            Ok(None) => Err(UpgradeError::NotAFile(path)),
-            Ok(Some(file)) => match (Machine::of(&file), own_machine()) {
-                (None, _) => Err(UpgradeError::NotAProgram(path)),
-                (Some(its), Some(own)) if its != own => Err(UpgradeError::OtherMachine(path)),
-                _ => Ok(Self { path, file }),
-            },
+        let file = match opened() {
+            Err(error) => return refused(format!("Cannot open {shown} - {}", errno_text(&error))),
+            Ok(None) => return refused(format!("{shown} is not a file")),
+            Ok(Some(file)) => file,
+        };
+        match (Machine::of(&file), own_machine()) {
+            (None, _) => refused(format!("{shown} is not a program")),
+            (Some(its), Some(own)) if its != own => {
+                refused(format!("{shown} is a program for another machine"))
+            }
+            _ => Ok(Self { path, file }),
         }
     }
 

@@ -13,12 +13,8 @@ use super::{environment_with, fault, no_kernel, received};
 use crate::access::Access;
 use crate::kernel::{Kernel, State};
 use crate::origin::{PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE};
+use crate::refusal::Refusal;
 use crate::snapshot::{self, FORMAT};
-
-/// The environment speaks of a handover that is none.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is not the number of a descriptor; start the kernel without that variable")]
-pub(crate) struct HandoverError(&'static str);
 
 /// What the environment says about a predecessor.
 #[derive(Debug, Clone)]
@@ -32,11 +28,15 @@ pub(crate) struct Handover {
 
 impl Handover {
     /// The handover that this program was started for, if it was.
-    pub(crate) fn from_environment() -> Result<Option<Self>, HandoverError> {
+    pub(crate) fn from_environment() -> Result<Option<Self>, Refusal> {
         let number = |name: &'static str| {
             let text = std::env::var(name).ok();
             let number = text.and_then(|text| text.parse().ok());
-            number.filter(|number| *number > 2).ok_or(HandoverError(name))
+            number.filter(|number| *number > 2).ok_or_else(|| {
+                Refusal::new(format!(
+                    "{name} is not the number of a descriptor; start the kernel without that variable"
+                ))
+            })
         };
         if std::env::var_os(SNAPSHOT_VARIABLE).is_none() {
             return Ok(None);
@@ -105,20 +105,20 @@ impl Guarded {
     ///
     /// # Errors
     /// What failed; everything is as it was, for [`Handover::roll_back`].
-    pub(crate) fn take_over(self, access: Access) -> Result<Kernel, String> {
+    pub(crate) fn take_over(self, access: Access) -> Result<Kernel, Refusal> {
         let Self { handover, way_back } = self;
         let file = sys::duplicate(handover.snapshot)
-            .map_err(|error| format!("there is no snapshot: {error}"))?;
-        let snapshot = snapshot::read_sealed(&file).map_err(|error| error.to_string())?;
-        let mut state = State::decode(&snapshot).map_err(|error| error.to_string())?;
+            .map_err(|error| Refusal::new(format!("there is no snapshot: {error}")))?;
+        let snapshot = snapshot::read_sealed(&file)?;
+        let mut state = State::decode(&snapshot)?;
         let answer = answer(&handover, &state);
         if handover.failure.is_none() {
             state.succeed();
-            fault::in_takeover()?;
+            fault::in_takeover().map_err(Refusal::new)?;
         }
-        received::verify(&state).map_err(|error| error.to_string())?;
+        received::verify(&state)?;
         let mut kernel = Kernel::resume(state, access).map_err(no_kernel)?;
-        sys::close_all_on_exec().map_err(|error| error.to_string())?;
+        sys::close_all_on_exec()?;
 
         // From here on there is no way back, and nothing left that could fail.
         kernel.claim();

@@ -2,7 +2,6 @@
 //! it is said to be.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileTypeExt;
 
@@ -12,20 +11,10 @@ use papa_spawn::sys;
 
 use crate::descriptor::Kind;
 use crate::kernel::State;
-
-/// A descriptor is not what the snapshot says.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReceivedError {
-    #[error("descriptor {0} is in the snapshot twice")]
-    Twice(RawFd),
-    #[error("descriptor {number} is not {expected}")]
-    OtherKind { number: RawFd, expected: &'static str },
-    #[error("could not open descriptor {number} - {source}")]
-    Open { number: RawFd, source: io::Error },
-}
+use crate::refusal::Refusal;
 
 /// Checks all descriptors, without owning any.
-pub(super) fn verify(state: &State) -> Result<(), ReceivedError> {
+pub(super) fn verify(state: &State) -> Result<(), Refusal> {
     verify_numbers(state)?;
     state.descriptors().try_for_each(|(fd, kind)| {
         let number = fd.as_raw_fd();
@@ -35,7 +24,11 @@ pub(super) fn verify(state: &State) -> Result<(), ReceivedError> {
             Kind::Pipe => (file().is_ok_and(|kind| kind.is_fifo()), "a pipe"),
             Kind::Child { ended } => (is_child(number, ended), "a child of this kernel"),
         };
-        if is { Ok(()) } else { Err(ReceivedError::OtherKind { number, expected }) }
+        if is {
+            Ok(())
+        } else {
+            Err(Refusal::new(format!("descriptor {number} is not {expected}")))
+        }
     })
 }
 
@@ -48,21 +41,22 @@ fn is_child(number: RawFd, may_be_reaped: bool) -> bool {
 }
 
 /// Puts something open in the place of each descriptor.
-pub(super) fn stand_in(state: &State) -> Result<(), ReceivedError> {
+pub(super) fn stand_in(state: &State) -> Result<(), Refusal> {
     verify_numbers(state)?;
     state.descriptors().try_for_each(|(fd, _)| {
-        let empty = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC).map_err(|errno| {
-            ReceivedError::Open { number: fd.as_raw_fd(), source: errno.into() }
-        })?;
+        let empty = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC)
+            .map_err(|errno| Refusal::to("open a descriptor")(errno.into()))?;
         fd.renumber(OwnedFd::from(empty).into_raw_fd());
         Ok(())
     })
 }
 
-pub(super) fn verify_numbers(state: &State) -> Result<(), ReceivedError> {
+pub(super) fn verify_numbers(state: &State) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
     let again = state.descriptors().map(|(fd, _)| fd.as_raw_fd()).find(|fd| !seen.insert(*fd));
-    again.map_or(Ok(()), |number| Err(ReceivedError::Twice(number)))
+    again.map_or(Ok(()), |number| {
+        Err(Refusal::new(format!("descriptor {number} is in the snapshot twice")))
+    })
 }
 
 #[cfg(test)]
@@ -112,7 +106,7 @@ mod tests {
         for (fd, kind) in state.descriptors() {
             fd.renumber(match kind {
                 Kind::Socket => open(std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into()),
-                Kind::Pipe => open(io::pipe().unwrap().0.into()),
+                Kind::Pipe => open(std::io::pipe().unwrap().0.into()),
                 Kind::Child { .. } => open(tempfile::tempfile().unwrap().into()),
             });
         }

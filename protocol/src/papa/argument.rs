@@ -25,6 +25,26 @@ pub enum Piece<'a> {
     Unclosed,
 }
 
+/// What of a managed socket an argument refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfSocket {
+    /// Its port.
+    Port,
+    /// The number of its descriptor in the process.
+    Fileno,
+}
+
+/// A reference cannot be replaced. The texts are those of papa 1.0.6.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReferenceError {
+    /// It names no part of the socket.
+    #[error("You forgot to specify either \".port\" or \".fileno\" after the name")]
+    WhatOfSocket,
+    /// It does not end.
+    #[error("Process for {0} argument starts with \"$(socket.\" but has no closing parenthesis")]
+    Unclosed(String),
+}
+
 /// How a reference to a managed socket begins.
 const REFERENCE: &[u8] = b"$(socket.";
 
@@ -60,6 +80,35 @@ impl Argument {
             }
         }
         pieces
+    }
+
+    /// The bytes for the process of this name, each reference replaced by what `look_up` gives for the name
+    /// of its socket.
+    ///
+    /// # Errors
+    /// [`ReferenceError`], or that of `look_up`.
+    pub fn expand<E: From<ReferenceError>>(
+        &self,
+        process: &str,
+        mut look_up: impl FnMut(&str, OfSocket) -> Result<String, E>,
+    ) -> Result<Vec<u8>, E> {
+        let mut text = Vec::new();
+        for piece in self.pieces() {
+            match piece {
+                Piece::Text(part) => text.extend(part),
+                Piece::Unclosed => return Err(ReferenceError::Unclosed(process.to_owned()).into()),
+                Piece::Reference(inner) => {
+                    let inner = String::from_utf8_lossy(inner);
+                    let (name, what) = match inner.rsplit_once('.') {
+                        Some((name, "port")) => (name, OfSocket::Port),
+                        Some((name, "fileno")) => (name, OfSocket::Fileno),
+                        _ => return Err(ReferenceError::WhatOfSocket.into()),
+                    };
+                    text.extend(look_up(name, what)?.bytes());
+                }
+            }
+        }
+        Ok(text)
     }
 
     /// Reads a word of a request. The classic form replaces only the first reference of a word.

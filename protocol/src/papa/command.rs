@@ -5,6 +5,7 @@
 //! `Error: ` and follow papa 1.0.6.
 
 use super::line::{Form, LineError, Word, split_line};
+use super::pattern::Pattern;
 use super::socket_spec::SocketSpec;
 use super::spec::{ProcessSpec, SpecError};
 
@@ -35,10 +36,6 @@ pub enum Noun {
     Sockets,
     Values,
 }
-
-/// A name, or the beginning of names with a `*` after it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Pattern(pub String);
 
 /// What `help` is asked about.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -172,21 +169,6 @@ impl Entry {
 
     fn noun_names(&self) -> String {
         self.nouns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-    }
-}
-
-impl Pattern {
-    /// Whether the pattern can name several things.
-    pub fn is_wildcard(&self) -> bool {
-        self.0.ends_with('*')
-    }
-
-    /// Whether `name` is meant.
-    pub fn matches(&self, name: &str) -> bool {
-        match self.0.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => name == self.0,
-        }
     }
 }
 

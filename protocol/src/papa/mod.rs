@@ -42,9 +42,11 @@
 mod answer;
 mod argument;
 mod command;
+mod help;
 mod line;
 mod option;
 mod output;
+mod pattern;
 mod percent;
 mod reply;
 mod row;
@@ -52,15 +54,16 @@ mod socket_spec;
 mod spec;
 
 pub use answer::{Answer, BadAnswer};
-pub use argument::{Argument, Piece};
-pub use command::{Command, CommandError, HelpTopic, Noun, Pattern, Verb, parse_request};
+pub use argument::{Argument, OfSocket, Piece, ReferenceError};
+pub use command::{Command, CommandError, HelpTopic, Noun, Verb, parse_request};
 pub use line::{Form, LineError, Word, split_line};
 pub use output::{
     BlockDecoder, Output, Record, StreamError, print_closed, print_dropped, print_following,
     print_output,
 };
+pub use pattern::{Pattern, first_missing, selected};
 pub use percent::{decode, encode};
 pub use reply::{GREETING, PROMPT, Reply, ReplyDecoder, ReplyError};
 pub use row::{ProcessRow, RowError, SocketRow, ValueRow};
 pub use socket_spec::{Family, Kind, SocketSpec};
-pub use spec::{OutputMode, ProcessSpec, SpecError};
+pub use spec::{DEFAULT_BUFFER, OutputMode, ProcessSpec, SpecError};

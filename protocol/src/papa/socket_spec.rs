@@ -143,6 +143,31 @@ impl SocketSpec {
         Ok(spec)
     }
 
+    /// The host, or the one that is meant when none is given.
+    pub fn host_or_default(&self) -> &str {
+        let default = match (self.family, &self.interface) {
+            (Family::Inet6, None) => "::1",
+            (Family::Inet6, Some(_)) => "::",
+            (_, None) => "127.0.0.1",
+            (_, Some(_)) => "0.0.0.0",
+        };
+        self.host.as_deref().unwrap_or(default)
+    }
+
+    /// Whether `wanted` describes the socket that was made so and got this port. The port may be left out,
+    /// and reuseport takes no part (golden case sockets/inet-differs).
+    pub fn describes(&self, wanted: &Self, port: Option<u16>) -> bool {
+        let by_path = self.family == Family::Unix;
+        self.family == wanted.family
+            && self.kind == wanted.kind
+            && self.backlog == wanted.backlog
+            && self.path == wanted.path
+            && self.umask == wanted.umask
+            && self.interface == wanted.interface
+            && (by_path || self.host_or_default() == wanted.host_or_default())
+            && wanted.port.is_none_or(|wanted| wanted == 0 || Some(wanted) == port)
+    }
+
     /// Appends the request line that makes this socket, without its line feed.
     pub fn print(&self, form: Form, out: &mut Vec<u8>) {
         let mut line = Options::begin("make socket", form, &self.name, out);

@@ -62,6 +62,9 @@ pub enum OutputMode {
     Stdout,
 }
 
+/// Bytes of unread output kept for a process that asks for nothing else; what Circus documents.
+pub const DEFAULT_BUFFER: u64 = 2 << 20;
+
 /// What `make process` carries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProcessSpec {
@@ -155,6 +158,26 @@ impl ProcessSpec {
             other => return Err(SpecError::UnknownOption(other.to_owned())),
         }
         Ok(())
+    }
+
+    /// Whether `wanted` describes the same process, as far as that can be told without asking who its user
+    /// is. The buffer size may be left out, and notes do not count.
+    pub fn describes(&self, wanted: &Self) -> bool {
+        let sorted = |spec: &Self| {
+            let (mut env, mut limits) = (spec.env.clone(), spec.rlimits.clone());
+            env.sort();
+            limits.iter_mut().for_each(|(name, _)| name.make_ascii_lowercase());
+            limits.sort();
+            (env, limits)
+        };
+        let size = |spec: &Self| spec.bufsize.unwrap_or(DEFAULT_BUFFER);
+        self.argv == wanted.argv
+            && self.working_dir == wanted.working_dir
+            && self.umask == wanted.umask
+            && self.shell == wanted.shell
+            && (self.stdout, self.stderr) == (wanted.stdout, wanted.stderr)
+            && (wanted.bufsize.is_none() || size(self) == size(wanted))
+            && sorted(self) == sorted(wanted)
     }
 
     /// Appends the request line that makes this process, without its line feed.

@@ -1,15 +1,17 @@
 //! The texts of `help`.
 
-use protocol::papa::{HelpTopic, Noun, Verb};
+use super::command::{HelpTopic, Noun, Verb};
 
-/// The text for a topic, without a line feed at its end.
-pub(crate) fn text(topic: &HelpTopic) -> String {
-    let text = match topic {
-        HelpTopic::Unknown(problem) => problem,
-        HelpTopic::Overview => include_str!("help/overview.txt"),
-        HelpTopic::Verb(verb, noun) => verb_text(*verb, *noun),
-    };
-    text.trim_end().to_owned()
+impl HelpTopic {
+    /// The text, without a line feed at its end.
+    pub fn text(&self) -> String {
+        let text = match self {
+            Self::Unknown(problem) => problem,
+            Self::Overview => include_str!("help/overview.txt"),
+            Self::Verb(verb, noun) => verb_text(*verb, *noun),
+        };
+        text.trim_end().to_owned()
+    }
 }
 
 fn verb_text(verb: Verb, noun: Option<Noun>) -> &'static str {
