@@ -12,7 +12,7 @@ use bincode::error::{DecodeError, EncodeError};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{Shutdown, shutdown};
 use papa_spawn::peer;
-use protocol::papa::PROMPT;
+use protocol::papa::{PROMPT, RequestLines};
 
 use crate::budget::can_grow_to;
 use crate::descriptor::Descriptor;
@@ -60,11 +60,7 @@ pub(crate) enum LineRefused {
 pub(crate) struct Client {
     pub(crate) id: ClientId,
     pub(crate) fd: Descriptor,
-    input: Vec<u8>,
-    /// Input before this has been taken.
-    taken: usize,
-    /// No line feed between `taken` and this.
-    searched: usize,
+    input: RequestLines,
     drained: usize,
     pub(crate) output: Vec<u8>,
     written: usize,
@@ -88,9 +84,7 @@ impl Client {
         Self {
             id,
             fd,
-            input: Vec::new(),
-            taken: 0,
-            searched: 0,
+            input: RequestLines::default(),
             drained: 0,
             output: Vec::new(),
             written: 0,
@@ -147,15 +141,16 @@ impl Client {
                     share = share.saturating_sub(count);
                 }
                 Ok(count) => {
-                    if self.input.capacity() - self.input.len() < count {
+                    if self.input.room() < count {
                         // Doubling would hold twice what a long line needs.
-                        let more = count.max(self.input.len().min(READ_PER_TURN));
-                        if !can_grow_to(self.input.len() + more) {
+                        let held = self.input.capacity() - self.input.room();
+                        let more = count.max(held.min(READ_PER_TURN));
+                        if !can_grow_to(held + more) {
                             return self.refuse(&LineRefused::NoMemory);
                         }
-                        self.input.reserve_exact(more);
+                        self.input.reserve(more);
                     }
-                    self.input.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    self.input.feed(buffer.get(..count).unwrap_or_default());
                     share = share.saturating_sub(count);
                 }
                 Err(nix::Error::EAGAIN) => break,
@@ -170,46 +165,25 @@ impl Client {
 
     /// The next whole line without its line feed.
     pub(crate) fn take_line(&mut self) -> Result<Option<Vec<u8>>, LineRefused> {
-        let rest = self.input.get(self.searched..).unwrap_or_default();
-        let Some(at) = rest.iter().position(|&byte| byte == b'\n') else {
-            self.searched = self.input.len();
-            if self.input.len() - self.taken > LONGEST_LINE {
-                return Err(LineRefused::TooLong);
-            }
-            self.compact();
-            return Ok(None);
-        };
-        let end = self.searched + at;
         // Small ones find room in any case; the others are copied, cut into words and kept.
-        let length = end - self.taken;
-        if length > KEPT_CAPACITY && !can_grow_to(5 * length) {
-            return Err(LineRefused::NoMemory);
+        match self.input.next_length() {
+            None if self.input.rest().len() > LONGEST_LINE => Err(LineRefused::TooLong),
+            Some(length) if length > LONGEST_LINE => Err(LineRefused::TooLong),
+            Some(length) if length > KEPT_CAPACITY && !can_grow_to(5 * length) => {
+                Err(LineRefused::NoMemory)
+            }
+            _ => Ok(self.input.take_line(KEPT_CAPACITY)),
         }
-        let line = self.input.get(self.taken..end).unwrap_or_default().to_vec();
-        (self.taken, self.searched) = (end + 1, end + 1);
-        if line.len() > LONGEST_LINE {
-            return Err(LineRefused::TooLong);
-        }
-        Ok(Some(line))
     }
 
     /// Whether a whole line waits.
     pub(crate) fn has_line(&self) -> bool {
-        self.input.get(self.searched..).unwrap_or_default().contains(&b'\n')
-    }
-
-    fn compact(&mut self) {
-        self.input.drain(..self.taken);
-        self.searched -= self.taken;
-        self.taken = 0;
-        if self.input.is_empty() && self.input.capacity() > KEPT_CAPACITY {
-            self.input = Vec::new();
-        }
+        self.input.has_line()
     }
 
     /// Whether more input can be held: one line, and what one turn reads.
     fn has_room(&self) -> bool {
-        matches!(self.mode, Mode::Leaving) || self.input.len() - self.taken <= LONGEST_LINE
+        matches!(self.mode, Mode::Leaving) || self.input.rest().len() <= LONGEST_LINE
     }
 
     /// Whether the client must read before it is served again.
@@ -258,9 +232,8 @@ impl Client {
     pub(crate) fn leave(&mut self, last: &[u8]) {
         self.output.extend_from_slice(last);
         self.mode = Mode::Leaving;
-        self.drained += self.input.len() - self.taken;
-        self.input = Vec::new();
-        (self.taken, self.searched) = (0, 0);
+        self.drained += self.input.rest().len();
+        self.input = RequestLines::default();
     }
 
     /// Whether the connection can be closed.
@@ -293,7 +266,7 @@ impl Entry for Client {
 
 impl Encode for Client {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        let input = self.input.get(self.taken..).unwrap_or_default();
+        let input = self.input.rest();
         let output = self.output.get(self.written..).unwrap_or_default();
         let Self { id, fd, drained, mode, ended, broken, shut, .. } = self;
         (id, fd, input, output, drained, mode, ended, broken, shut).encode(encoder)
@@ -304,8 +277,10 @@ bincode::impl_borrow_decode!(Client);
 
 impl<C> Decode<C> for Client {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let (id, fd, input, output, drained, mode, ended, broken, shut) = Decode::decode(decoder)?;
+        let (id, fd, input, output, drained, mode, ended, broken, shut) =
+            <(_, _, Vec<u8>, _, _, _, _, _, _)>::decode(decoder)?;
         let new = Self::new(id, fd);
+        let input = RequestLines::from(input);
         let mut client = Self { input, output, drained, ended, broken, shut, ..new };
         match mode {
             Mode::Watching(watch) => client.watch(watch),
@@ -364,7 +339,7 @@ mod tests {
         while client.take_line().is_ok() {
             client.fill(&mut buffer);
         }
-        assert!(client.input.len() <= LONGEST_LINE + READ_PER_TURN + buffer.len());
+        assert!(client.input.rest().len() <= LONGEST_LINE + READ_PER_TURN + buffer.len());
         client.leave(b"Error: no\n> ");
         assert_eq!(client.input.capacity(), 0);
         drop(client);

@@ -51,8 +51,8 @@ pub(crate) fn execute(
     command: Command,
 ) -> Result<Outcome, Refusal> {
     let answer = match &command {
-        Command::List(Noun::Values, _) => tables.values.iter().map(|(_, value)| value.len()).sum(),
-        Command::Get(name) => tables.values.get(name).map_or(0, <[u8]>::len),
+        Command::List(Noun::Values, _) => tables.values.values().map(Vec::len).sum(),
+        Command::Get(name) => tables.values.get(name).map_or(0, Vec::len),
         _ => 0,
     };
     // Each byte may be escaped, and the buffer is moved to where it grows.
@@ -73,7 +73,10 @@ pub(crate) fn execute(
             Outcome::Reply(Vec::new())
         }
         Command::Set(name, value) => {
-            tables.values.set(name, value);
+            match value {
+                Some(value) => drop(tables.values.insert(name, value)),
+                None => drop(tables.values.remove(&name)),
+            }
             Outcome::Reply(Vec::new())
         }
         Command::Get(name) => {
@@ -114,7 +117,7 @@ fn list(tables: &Tables, form: Form, noun: Noun, patterns: &[Pattern]) -> Vec<u8
             row(name, &|out| hosted.row().print(form, out));
         }),
         Noun::Values => tables.values.iter().for_each(|(name, value)| {
-            let entry = ValueRow { name: name.to_owned(), value: value.to_vec() };
+            let entry = ValueRow { name: name.clone(), value: value.clone() };
             row(name, &|out| entry.print(form, out));
         }),
     }
@@ -136,7 +139,7 @@ fn remove(tables: &mut Tables, noun: Noun, patterns: &[Pattern]) -> Result<Outco
             if patterns.is_empty() || matches!(patterns, [only] if only.0 == "*") {
                 return Err(Refusal::new("You cannot remove all variables"));
             }
-            tables.values.retain(|name| !selected(patterns, name));
+            tables.values.retain(|name, _| !selected(patterns, name));
         }
         Noun::Processes => {
             for id in select_processes(tables, patterns) {

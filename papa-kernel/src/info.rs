@@ -16,7 +16,7 @@ pub(crate) fn text(tables: &Tables) -> String {
         ("processes", hosted().count().to_string()),
         ("running", hosted().filter(|hosted| hosted.is_running()).count().to_string()),
         ("sockets", tables.sockets.iter().count().to_string()),
-        ("values", tables.values.iter().count().to_string()),
+        ("values", tables.values.len().to_string()),
         ("memory", resident_bytes().to_string()),
         ("client_memory", status.client_memory.to_string()),
         ("unread", processes.unread().to_string()),

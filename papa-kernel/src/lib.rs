@@ -27,7 +27,6 @@ mod snapshot;
 mod socket_table;
 mod tables;
 mod upgrade;
-mod value_table;
 mod watch;
 
 pub use cli::run;

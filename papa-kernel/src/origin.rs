@@ -1,10 +1,12 @@
 //! How this program was started: what it takes to start it, or another one, the same way.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::path::PathBuf;
 
 use papa_spawn::successor::{self, Environment};
 
+/// What the memory file with everything the kernel holds is called in /proc.
+pub(crate) const SNAPSHOT_NAME: &CStr = c"papa-kernel-snapshot";
 /// Number of the memory file with everything the kernel holds.
 pub(crate) const SNAPSHOT_VARIABLE: &str = "PAPA_SNAPSHOT_FD";
 /// Number of the program to go back to.

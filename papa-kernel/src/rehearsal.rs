@@ -3,8 +3,6 @@
 //! It runs as a child with nothing open but the snapshot, while the kernel goes on serving. This
 //! module starts it, listens to it and judges; what follows from that is `kernel`'s business.
 
-mod candidate;
-
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,8 +13,7 @@ use nix::sys::epoll::EpollFlags;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use papa_spawn::child::{self, ChildSpec, Exit, Output, Resource, SpawnError, Spawned};
 use papa_spawn::errno::errno_text;
-
-pub(crate) use candidate::Candidate;
+use papa_spawn::successor::Candidate;
 
 use crate::origin::environment;
 use crate::poller::{ClientId, Poller, Source};

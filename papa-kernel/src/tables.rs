@@ -1,11 +1,12 @@
 //! What the kernel keeps.
 
+use std::collections::BTreeMap;
+
 use bincode::{Decode, Encode};
 
 use crate::process_table::ProcessTable;
 use crate::snapshot::field::Fresh;
 use crate::socket_table::SocketTable;
-use crate::value_table::ValueTable;
 
 /// What the verbs cannot see by themselves.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,7 +20,8 @@ pub(crate) struct Status {
 #[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct Tables {
     pub(crate) sockets: SocketTable,
-    pub(crate) values: ValueTable,
+    /// Named values: what circusd wants to find again.
+    pub(crate) values: BTreeMap<String, Vec<u8>>,
     pub(crate) processes: ProcessTable,
     /// About the clients, for `info` alone.
     pub(crate) status: Fresh<Status>,

@@ -23,15 +23,15 @@ use std::os::unix::ffi::OsStrExt;
 pub(crate) use handover::Handover;
 
 use papa_spawn::errno::errno_text;
-use papa_spawn::successor::{Environment, become_program};
+use papa_spawn::successor::{Environment, become_program, read_sealed, write_sealed};
 use papa_spawn::sys;
 
 use crate::access::Access;
 use crate::kernel::{Ended, Kernel, State, Takeover};
-use crate::origin::{PREDECESSOR_VARIABLE, SNAPSHOT_VARIABLE, environment};
+use crate::origin::{PREDECESSOR_VARIABLE, SNAPSHOT_NAME, SNAPSHOT_VARIABLE, environment};
 use crate::refusal::Refusal;
 use crate::rehearsal::ACCEPTS;
-use crate::snapshot::{self, FORMAT};
+use crate::snapshot::{self, FORMAT, LARGEST};
 
 /// Serves until the end is asked for, in this program or in those that take over from it.
 pub(crate) fn serve(mut kernel: Kernel) -> io::Result<()> {
@@ -51,7 +51,7 @@ fn hand_over(kernel: &mut Kernel, takeover: &Takeover) -> Refusal {
     let path = takeover.candidate.path.as_os_str().as_bytes();
     let mut prepared = || -> Result<(OwnedFd, OwnedFd), Refusal> {
         let copy = kernel.state.encode_for(takeover.requester, path)?;
-        let file = snapshot::write_sealed(&copy).map_err(Refusal::to("write a snapshot"))?;
+        let file = write_sealed(SNAPSHOT_NAME, &copy).map_err(Refusal::to("write a snapshot"))?;
         let own = std::fs::File::open("/proc/self/exe")
             .map_err(Refusal::to("open the running program"))?;
         Ok((file, own.into()))
@@ -127,7 +127,7 @@ pub(crate) fn rehearse(
     fault::in_rehearsal();
     let file = sys::duplicate(number)
         .map_err(|error| Refusal::new(format!("descriptor {number} is no snapshot: {error}")))?;
-    let snapshot = snapshot::read_sealed(&file)?;
+    let snapshot = read_sealed(&file, LARGEST)?;
     let state = State::decode(&snapshot)?;
     let access = understands(state.arguments())?;
     received::stand_in(&state)?;

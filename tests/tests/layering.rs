@@ -28,7 +28,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["descriptor", "output"],
             &["poller"],
             &["access", "leftover", "rehearsal"],
-            &["listener", "process_table", "socket_table", "value_table"],
+            &["listener", "process_table", "socket_table"],
             &["flow", "tables"],
             &["info"],
             &["command", "watch"],

@@ -1,11 +1,11 @@
 //! Whether a program can take over: asked of the program itself, while nothing has changed yet.
 
+use papa_spawn::successor;
 use std::ffi::OsStr;
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use std::{fs::File, io};
 use tokio::process::Command;
 use tokio::time;
 
@@ -17,9 +17,6 @@ pub const FORMAT: &str = "1";
 
 /// How long the program may take to answer. It only has to read its configuration.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What every program file begins with; a text would be run by a shell.
-const ELF: &[u8; 4] = b"\x7fELF";
 
 /// A program that can take over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,18 +33,9 @@ pub enum CandidateError {
     /// It is found from anywhere only with its whole path.
     #[error("`{0}` is not an absolute path")]
     Relative(PathBuf),
-    /// There is none.
-    #[error("cannot use `{path}`: {source}")]
-    Unreadable {
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It is a script or something else.
-    #[error("`{0}` is not a program for this system")]
-    NoProgram(PathBuf),
+    /// There is none, or it is no program for this machine.
+    #[error(transparent)]
+    NoProgram(#[from] successor::CandidateError),
     /// It does not run, or not for long enough.
     #[error("`{path} {argument}` failed: {reason}")]
     Failed {
@@ -86,12 +74,7 @@ pub async fn check(path: &Path, config: &Path) -> Result<Candidate, CandidateErr
     if !path.is_absolute() {
         return Err(CandidateError::Relative(path.to_owned()));
     }
-    let unreadable = |source| CandidateError::Unreadable { path: path.to_owned(), source };
-    let mut start = [0; 4];
-    let read = File::open(path).and_then(|file| file.read_at(&mut start, 0)).map_err(unreadable)?;
-    if read < start.len() || start != *ELF {
-        return Err(CandidateError::NoProgram(path.to_owned()));
-    }
+    successor::Candidate::open(path.to_owned())?;
     let answer = ask(path, ASK_FORMAT, None).await?;
     if answer != FORMAT {
         return Err(CandidateError::Format { path: path.to_owned(), answer });
@@ -136,8 +119,9 @@ mod tests {
         let config = Path::new("/nowhere.ini");
         let refusal = async |path: &str| check(Path::new(path), config).await.unwrap_err();
         assert!(matches!(refusal("circusd").await, CandidateError::Relative(_)));
-        assert!(matches!(refusal("/nowhere").await, CandidateError::Unreadable { .. }));
-        assert!(matches!(refusal("/etc/passwd").await, CandidateError::NoProgram(_)));
+        for path in ["/nowhere", "/etc/passwd"] {
+            assert!(matches!(refusal(path).await, CandidateError::NoProgram(_)));
+        }
         assert!(matches!(refusal("/bin/true").await, CandidateError::Format { .. }));
         assert!(matches!(refusal("/bin/false").await, CandidateError::Failed { .. }));
     }

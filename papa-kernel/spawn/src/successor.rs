@@ -3,6 +3,9 @@
 //! Both daemons are upgraded so. What an exec keeps, such as the pid, children and descriptors without
 //! close-on-exec, needs nothing here. The next program has the words of this one.
 
+mod candidate;
+mod memory;
+
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -11,6 +14,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use nix::unistd::alarm;
+
+pub use candidate::{Candidate, CandidateError};
+pub use memory::{read_sealed, write_sealed};
 
 use crate::sys;
 

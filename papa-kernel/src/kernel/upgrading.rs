@@ -1,14 +1,19 @@
 //! The kernel's part in an upgrade: from the request to the moment before the exec.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use papa_spawn::successor::{Candidate, write_sealed};
 use protocol::papa::PROMPT;
 
 use super::Kernel;
 use crate::budget::can_grow_to;
 use crate::client::Mode;
+use crate::origin::SNAPSHOT_NAME;
 use crate::poller::ClientId;
 use crate::refusal::Refusal;
-use crate::rehearsal::{Candidate, Rehearsal};
-use crate::snapshot;
+use crate::rehearsal::Rehearsal;
 
 /// A program that has shown that it can take over, and who asked for it.
 #[derive(Debug)]
@@ -37,14 +42,21 @@ impl Kernel {
         path: Option<Vec<u8>>,
     ) -> Result<Rehearsal, Refusal> {
         let path = path.unwrap_or_else(|| self.state.program().to_vec());
-        let candidate = Candidate::open(&path)?;
+        let program = PathBuf::from(OsString::from_vec(path.clone()));
+        if !program.is_absolute() {
+            let shown = program.display();
+            return Err(Refusal::new(format!(
+                "The path of the new kernel must be absolute, not \"{shown}\""
+            )));
+        }
+        let candidate = Candidate::open(program)?;
         let held = self.state.tables.processes.unread() as usize + self.budget.held();
         // The snapshot, the buffer it grows from, and its copy in the new program.
         if !can_grow_to(4 * held) {
             return Err(Refusal::new("The kernel has no memory for a snapshot"));
         }
         let copy = self.state.encode_for(requester, &path)?;
-        let copy = snapshot::write_sealed(&copy).map_err(Refusal::to("write a snapshot"))?;
+        let copy = write_sealed(SNAPSHOT_NAME, &copy).map_err(Refusal::to("write a snapshot"))?;
         Rehearsal::begin(requester, candidate, &copy, &self.role, &self.poller)
     }
 

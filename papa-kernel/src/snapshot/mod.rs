@@ -18,10 +18,8 @@
 mod encoding;
 pub(crate) mod field;
 mod header;
-mod memfd;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use encoding::{decode, decode_payload, encode};
-pub(crate) use header::{FORMAT, SnapshotError};
-pub(crate) use memfd::{read_sealed, write_sealed};
+pub(crate) use header::{FORMAT, LARGEST, SnapshotError};

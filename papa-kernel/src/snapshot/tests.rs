@@ -51,15 +51,6 @@ fn a_newer_format_is_named() {
 }
 
 #[test]
-fn a_memory_file_is_read_back_only_when_it_is_sealed() {
-    let file = write_sealed(b"text").unwrap();
-    assert_eq!(read_sealed(&file).unwrap(), b"text");
-    assert!(nix::unistd::write(&file, b"x").is_err());
-    let open = tempfile::tempfile().unwrap();
-    assert!(read_sealed(&open).is_err());
-}
-
-#[test]
 fn golden_snapshots_load_for_ever() {
     let state = State::decode(KERNEL).unwrap();
     assert!(encode(&state).unwrap() == KERNEL, "format 1 is still written the same");

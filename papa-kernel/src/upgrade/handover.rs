@@ -6,7 +6,7 @@
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 
-use papa_spawn::successor::{WayBack, become_program};
+use papa_spawn::successor::{WayBack, become_program, read_sealed};
 use papa_spawn::sys;
 
 use super::{environment_with, fault, no_kernel, received};
@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::kernel::{Kernel, State};
 use crate::origin::{PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE};
 use crate::refusal::Refusal;
-use crate::snapshot::{self, FORMAT};
+use crate::snapshot::{FORMAT, LARGEST};
 
 /// What the environment says about a predecessor.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ impl Guarded {
         let Self { handover, way_back } = self;
         let file = sys::duplicate(handover.snapshot)
             .map_err(|error| Refusal::new(format!("there is no snapshot: {error}")))?;
-        let snapshot = snapshot::read_sealed(&file)?;
+        let snapshot = read_sealed(&file, LARGEST)?;
         let mut state = State::decode(&snapshot)?;
         let answer = answer(&handover, &state);
         if handover.failure.is_none() {

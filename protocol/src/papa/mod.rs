@@ -49,6 +49,7 @@ mod output;
 mod pattern;
 mod percent;
 mod reply;
+mod request_lines;
 mod row;
 mod socket_spec;
 mod spec;
@@ -64,6 +65,7 @@ pub use output::{
 pub use pattern::{Pattern, first_missing, selected};
 pub use percent::{decode, encode};
 pub use reply::{GREETING, PROMPT, Reply, ReplyDecoder, ReplyError};
+pub use request_lines::RequestLines;
 pub use row::{ProcessRow, RowError, SocketRow, ValueRow};
 pub use socket_spec::{Family, Kind, SocketSpec};
 pub use spec::{DEFAULT_BUFFER, OutputMode, ProcessSpec, SpecError};

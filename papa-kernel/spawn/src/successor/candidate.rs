@@ -1,35 +1,49 @@
 //! The file that is to take over: opened once, so that what is rehearsed is what is started.
 
-use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use papa_spawn::errno::errno_text;
-
-use crate::refusal::Refusal;
+use crate::errno::errno_text;
 
 /// A file that looks like a program for this machine.
 #[derive(Debug)]
-pub(crate) struct Candidate {
-    pub(crate) path: PathBuf,
+pub struct Candidate {
+    /// As it was given.
+    pub path: PathBuf,
     file: File,
+}
+
+/// A file cannot take over.
+#[derive(Debug, thiserror::Error)]
+pub enum CandidateError {
+    /// There is none, or it is not for us.
+    #[error("Cannot open {} - {}", path.display(), errno_text(source))]
+    Open {
+        /// As it was given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a directory or something else.
+    #[error("{} is not a file", .0.display())]
+    NotAFile(PathBuf),
+    /// It is a script or something else.
+    #[error("{} is not a program", .0.display())]
+    NotAProgram(PathBuf),
+    /// It would not run here.
+    #[error("{} is a program for another machine", .0.display())]
+    OtherMachine(PathBuf),
 }
 
 impl Candidate {
     /// Opens the file. What is no program is refused here: `exec` would give a text to a shell.
-    pub(crate) fn open(path: &[u8]) -> Result<Self, Refusal> {
-        let path = PathBuf::from(OsStr::from_bytes(path));
-        let shown = path.display();
-        let refused = |text: String| Err(Refusal::new(text));
-        if !path.is_absolute() {
-            return refused(format!(
-                "The path of the new kernel must be absolute, not \"{shown}\""
-            ));
-        }
+    ///
+    /// # Errors
+    /// [`CandidateError`] says what it is instead.
+    pub fn open(path: PathBuf) -> Result<Self, CandidateError> {
         let opened = || -> io::Result<Option<File>> {
             if !path.metadata()?.is_file() {
                 return Ok(None);
@@ -37,22 +51,19 @@ impl Candidate {
             let mut options = OpenOptions::new();
             options.read(true).custom_flags(libc::O_NONBLOCK).open(&path).map(Some)
         };
-        let file = match opened() {
-            Err(error) => return refused(format!("Cannot open {shown} - {}", errno_text(&error))),
-            Ok(None) => return refused(format!("{shown} is not a file")),
-            Ok(Some(file)) => file,
-        };
-        match (Machine::of(&file), own_machine()) {
-            (None, _) => refused(format!("{shown} is not a program")),
-            (Some(its), Some(own)) if its != own => {
-                refused(format!("{shown} is a program for another machine"))
-            }
-            _ => Ok(Self { path, file }),
+        match opened() {
+            Err(source) => Err(CandidateError::Open { path, source }),
+            Ok(None) => Err(CandidateError::NotAFile(path)),
+            Ok(Some(file)) => match (Machine::of(&file), own_machine()) {
+                (None, _) => Err(CandidateError::NotAProgram(path)),
+                (Some(its), Some(own)) if its != own => Err(CandidateError::OtherMachine(path)),
+                _ => Ok(Self { path, file }),
+            },
         }
     }
 
     /// A name for exactly this file, whatever its path names by now.
-    pub(super) fn open_name(&self) -> Vec<u8> {
+    pub fn open_name(&self) -> Vec<u8> {
         format!("/proc/self/fd/{}", self.file.as_raw_fd()).into_bytes()
     }
 }
