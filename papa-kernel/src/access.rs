@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::Uid;
 use papa_spawn::peer::Peer;
+use papa_spawn::users::{group_number, members, user_number};
 use protocol::papa::PROMPT;
 
 use crate::refusal::Refusal;
@@ -37,28 +38,13 @@ impl Access {
     pub(crate) fn new(users: &[String], groups: &[String]) -> Result<Self, Refusal> {
         let mut access = Self { own: Uid::effective().as_raw(), ..Self::default() };
         for name in users {
-            let uid = name
-                .parse()
-                .ok()
-                .or_else(|| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw()));
-            access.users.insert(uid.ok_or_else(|| unknown("user", name))?);
+            let uid = user_number(name).ok_or_else(|| unknown("user", name))?;
+            access.users.insert(uid);
         }
         for name in groups {
-            let group = match name.parse() {
-                Ok(gid) => Group::from_gid(Gid::from_raw(gid)).ok().flatten().ok_or(gid),
-                Err(_) => Ok(Group::from_name(name)
-                    .ok()
-                    .flatten()
-                    .ok_or_else(|| unknown("group", name))?),
-            };
-            let gid = group.as_ref().map_or_else(|gid| *gid, |group| group.gid.as_raw());
+            let gid = group_number(name).ok_or_else(|| unknown("group", name))?;
             access.groups.insert(gid);
-            for member in group.map(|group| group.mem).unwrap_or_default() {
-                let user = User::from_name(&member).ok().flatten();
-                access.members.extend(user.map(|user| user.uid.as_raw()));
-            }
-            let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-            access.members.extend(users_of_group(&passwd, gid));
+            access.members.extend(members(gid));
         }
         Ok(access)
     }
@@ -98,15 +84,6 @@ impl Access {
 
 fn unknown(kind: &str, name: &str) -> Refusal {
     Refusal::new(format!("unknown {kind} `{name}`; give a name or a number to --allow-{kind}"))
-}
-
-/// The users whose first group in /etc/passwd is `gid`.
-fn users_of_group(passwd: &str, gid: u32) -> impl Iterator<Item = u32> + '_ {
-    passwd.lines().filter_map(move |line| {
-        let mut fields = line.split(':').skip(2);
-        let uid = fields.next()?.parse().ok()?;
-        (fields.next()?.parse() == Ok(gid)).then_some(uid)
-    })
 }
 
 #[cfg(test)]
@@ -168,6 +145,5 @@ mod tests {
         let text = Access::new(&one("no-such-user"), &[]).unwrap_err().to_string();
         assert_eq!(text, "unknown user `no-such-user`; give a name or a number to --allow-user");
         assert!(Access::new(&[], &one("no-such-group")).is_err());
-        assert_eq!(users_of_group("a:x:1:50::/:\nb:x:2:51::\nbroken", 50).collect::<Vec<_>>(), [1]);
     }
 }

@@ -18,7 +18,11 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     ),
     (
         "papa-kernel/spawn",
-        &[&["errno", "exit"], &["sys"], &["background", "child", "peer", "socket", "successor"]],
+        &[
+            &["errno", "exit"],
+            &["sys"],
+            &["background", "child", "peer", "socket", "successor", "users"],
+        ],
     ),
     (
         "papa-kernel",

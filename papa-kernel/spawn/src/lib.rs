@@ -13,3 +13,4 @@ pub mod peer;
 pub mod socket;
 pub mod successor;
 pub mod sys;
+pub mod users;

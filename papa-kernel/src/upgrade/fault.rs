@@ -1,49 +1,35 @@
 //! Faults that tests ask for, to see that an upgrade survives them. Absent from release builds.
 
-/// The variable that names the fault.
-#[cfg(debug_assertions)]
-const FAULT_VARIABLE: &str = "PAPA_TEST_FAULT";
+use crate::refusal::Refusal;
 
-/// `rehearsal-crash` and `rehearsal-hang`.
+/// Whether `PAPA_TEST_FAULT` names this one.
+fn is_asked_for(fault: &str) -> bool {
+    cfg!(debug_assertions) && std::env::var_os("PAPA_TEST_FAULT").is_some_and(|name| name == fault)
+}
+
 pub(super) fn in_rehearsal() {
-    #[cfg(debug_assertions)]
-    match std::env::var(FAULT_VARIABLE).as_deref() {
-        Ok("rehearsal-crash") => std::process::abort(),
-        Ok("rehearsal-hang") => loop {
-            std::thread::park();
-        },
-        _ => {}
+    if is_asked_for("rehearsal-crash") {
+        std::process::abort();
+    }
+    while is_asked_for("rehearsal-hang") {
+        std::thread::park();
     }
 }
 
-/// `exec-error`.
-#[cfg_attr(not(debug_assertions), expect(clippy::unnecessary_wraps, reason = "no faults here"))]
 pub(super) fn in_exec() -> std::io::Result<()> {
-    #[cfg(debug_assertions)]
-    if std::env::var(FAULT_VARIABLE).as_deref() == Ok("exec-error") {
-        return Err(std::io::Error::from_raw_os_error(libc::ENOEXEC));
-    }
-    Ok(())
+    let error =
+        is_asked_for("exec-error").then(|| std::io::Error::from_raw_os_error(libc::ENOEXEC));
+    error.map_or(Ok(()), Err)
 }
 
-/// `takeover-error`, `takeover-panic`, `takeover-abort` and `takeover-segv`.
-#[cfg_attr(not(debug_assertions), expect(clippy::unnecessary_wraps, reason = "no faults here"))]
-pub(super) fn in_takeover() -> Result<(), String> {
-    #[cfg(debug_assertions)]
-    match std::env::var(FAULT_VARIABLE).as_deref() {
-        Ok("takeover-error") => return Err("a test asked for it".to_owned()),
-        Ok("takeover-panic") => panicking(),
-        Ok("takeover-abort") => std::process::abort(),
-        Ok("takeover-segv") => {
-            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV);
-        }
-        _ => {}
+pub(super) fn in_takeover() -> Result<(), Refusal> {
+    assert!(!is_asked_for("takeover-panic"), "a test asked for it");
+    if is_asked_for("takeover-abort") {
+        std::process::abort();
     }
-    Ok(())
-}
-
-#[cfg(debug_assertions)]
-#[expect(clippy::panic, reason = "asked for by a test")]
-fn panicking() -> ! {
-    panic!("a test asked for it")
+    if is_asked_for("takeover-segv") {
+        let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSEGV);
+    }
+    let error = is_asked_for("takeover-error").then(|| Refusal::new("a test asked for it"));
+    error.map_or(Ok(()), Err)
 }

@@ -114,7 +114,7 @@ impl Guarded {
         let answer = answer(&handover, &state);
         if handover.failure.is_none() {
             state.succeed();
-            fault::in_takeover().map_err(Refusal::new)?;
+            fault::in_takeover()?;
         }
         received::verify(&state)?;
         let mut kernel = Kernel::resume(state, access).map_err(no_kernel)?;
