@@ -8,6 +8,9 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Stands in the feed for circusd and its helpers.
+const DAEMONS: &str = "circus";
+
 /// The watcher whose messages are about sockets.
 const SOCKETS: &str = "sockets";
 
@@ -227,10 +230,15 @@ impl Model {
         self.sockets_heard = now;
     }
 
-    /// Every watcher has sent so many rounds.
+    /// Every watcher has sent so many rounds. The daemons alone are none: a feed that has just begun sends them
+    /// before it knows the watchers.
     pub fn has_rounds(&self, count: u64) -> bool {
         let sockets = self.reads.is_none() || self.socket_rounds >= count;
-        self.begun && sockets && self.watchers.values().all(|watcher| watcher.rounds >= count)
+        let watchers = self.watchers.keys().any(|name| name != DAEMONS);
+        self.begun
+            && sockets
+            && watchers
+            && self.watchers.values().all(|watcher| watcher.rounds >= count)
     }
 }
 
@@ -342,6 +350,17 @@ pub(super) mod tests {
     }
 
     const PATIENCE: Duration = Duration::from_secs(3);
+
+    #[test]
+    fn rounds_of_the_daemons_alone_are_none() {
+        let mut model = Model::default();
+        let summary = json!({"pid": [7], "cpu": 0.0, "mem": 0.1, "age": 1.0});
+        for second in 1..4 {
+            send(&mut model, Duration::from_secs(second), "stat.circus", summary.clone());
+        }
+        assert!(!model.has_rounds(2));
+        assert!(sample().has_rounds(3) && !sample().has_rounds(4));
+    }
 
     #[test]
     fn texts_lose_what_would_steer_a_terminal() {

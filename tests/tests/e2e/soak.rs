@@ -62,6 +62,18 @@ fn sections(env: &TestEnv, size: &Size, port: u16) -> String {
 
 /// The text of a watcher's file and its backups, oldest first.
 fn text_of(env: &TestEnv, number: usize) -> String {
+    loop {
+        let files = files_of(env, number);
+        let text = files.iter().map(|path| std::fs::read_to_string(path).unwrap_or_default());
+        let text = text.collect();
+        // Each rotation leaves one file more and moves what had not been read yet.
+        if files_of(env, number).len() == files.len() {
+            return text;
+        }
+    }
+}
+
+fn files_of(env: &TestEnv, number: usize) -> Vec<PathBuf> {
     let mut files: Vec<(u32, PathBuf)> = std::fs::read_dir(env.directory())
         .expect("the directory")
         .filter_map(|entry| {
@@ -72,7 +84,7 @@ fn text_of(env: &TestEnv, number: usize) -> String {
         })
         .collect();
     files.sort_by_key(|(backup, _)| std::cmp::Reverse(*backup));
-    files.iter().map(|(_, path)| std::fs::read_to_string(path).expect("text")).collect()
+    files.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Every number of every process once and in order; gives the last of each.
