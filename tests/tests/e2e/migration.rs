@@ -2,7 +2,7 @@
 
 use crate::http;
 use crate::workers::{numbers, served_and_ticking, wait_for_number};
-use circus_e2e::{Daemon, Python, TestEnv, env::free_port};
+use circus_e2e::{Python, TestEnv, env::free_port};
 use serde_json::json;
 
 fn sorted(mut pids: Vec<i32>) -> Vec<i32> {

@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// Hosted workers at a hosted socket of this port, and a hosted ticker that writes numbered lines into a file.
-pub fn served_and_ticking(env: &TestEnv, port: u16) -> String {
+pub(crate) fn served_and_ticking(env: &TestEnv, port: u16) -> String {
     format!(
         "[socket:web]\nhost = 127.0.0.1\nport = {port}\nuse_papa = True\n\
          [watcher:web]\ncmd = {}\nnumprocesses = 3\nuse_sockets = True\nuse_papa = True\n\
@@ -21,7 +21,7 @@ pub fn served_and_ticking(env: &TestEnv, port: u16) -> String {
 }
 
 /// The numbers in the ticker's file, complete lines only.
-pub fn numbers(env: &TestEnv) -> Vec<u64> {
+pub(crate) fn numbers(env: &TestEnv) -> Vec<u64> {
     let text = std::fs::read_to_string(env.path("ticker.log")).unwrap_or_default();
     let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
     let number = |line: &str| line.split(' ').next().and_then(|word| word.parse().ok());
@@ -29,7 +29,7 @@ pub fn numbers(env: &TestEnv) -> Vec<u64> {
 }
 
 /// Waits until the ticker's file goes this far.
-pub fn wait_for_number(env: &TestEnv, circusd: &Daemon, wanted: u64) {
+pub(crate) fn wait_for_number(env: &TestEnv, circusd: &Daemon, wanted: u64) {
     circusd.wait_until(&format!("the ticker's file has number {wanted}"), || {
         numbers(env).contains(&wanted).then_some(())
     });
@@ -37,7 +37,7 @@ pub fn wait_for_number(env: &TestEnv, circusd: &Daemon, wanted: u64) {
 
 /// Starts a watcher `w` whose process, the pid, takes no notice of SIGTERM and has a thousand seconds for it. At the
 /// end of the test call [`give_up_patience`].
-pub fn start_stubborn(env: &TestEnv) -> (Daemon, i32) {
+pub(crate) fn start_stubborn(env: &TestEnv) -> (Daemon, i32) {
     let output = env.path("output");
     let circusd = env.start(&format!(
         "[watcher:w]\ncmd = {}\ngraceful_timeout = 1000\nstdout_stream.filename = {}\n",
@@ -52,12 +52,12 @@ pub fn start_stubborn(env: &TestEnv) -> (Daemon, i32) {
 }
 
 /// Lets the stubborn process be killed at once: it would not end by itself.
-pub fn give_up_patience(circusd: &Daemon) {
+pub(crate) fn give_up_patience(circusd: &Daemon) {
     circusd.ok("set", json!({"name": "w", "options": {"graceful_timeout": 0}}));
 }
 
 /// Starts a watcher `w` that so far waits for the first connection to the port.
-pub fn start_on_demand(env: &TestEnv, numprocesses: u32) -> (Daemon, u16) {
+pub(crate) fn start_on_demand(env: &TestEnv, numprocesses: u32) -> (Daemon, u16) {
     let port = free_port();
     let circusd = env.start(&format!(
         "[socket:s]\nhost = 127.0.0.1\nport = {port}\n[watcher:w]\non_demand = true\n\
@@ -69,7 +69,7 @@ pub fn start_on_demand(env: &TestEnv, numprocesses: u32) -> (Daemon, u16) {
 }
 
 /// Connects, and gives what a worker answers.
-pub fn first_answer(port: u16) -> String {
+pub(crate) fn first_answer(port: u16) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("the socket is open");
     connection.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
     connection.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("the kernel takes it");

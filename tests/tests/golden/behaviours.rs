@@ -30,7 +30,7 @@ fn source(test: &str) -> (String, &str) {
     let file = match path.split_once("::") {
         Some(("e2e", module)) => format!("tests/tests/e2e/{module}.rs"),
         Some(("golden", module)) => format!("tests/tests/golden/{module}.rs"),
-        Some(("circusd", target)) => format!("circusd/tests/{target}.rs"),
+        Some(("circusd", module)) => format!("circusd/src/{}.rs", module.replace("::", "/")),
         _ => format!("tests/tests/{path}/main.rs"),
     };
     (read(&file), name)
