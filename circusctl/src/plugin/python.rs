@@ -1,8 +1,13 @@
 //! Becomes Python, for a plugin that is a class of somebody else's.
+//!
+//! circusd has the package `circus` for a Python without one; it is asked where.
 
 use super::invocation::Invocation;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// The variable that names a Python, as for circusd.
 const VARIABLE: &str = "CIRCUS_PYTHON";
@@ -39,12 +44,32 @@ pub fn become_it(invocation: &Invocation) -> PythonError {
         Some(program) => vec![program],
         None => USUAL.map(str::to_owned).to_vec(),
     };
+    let path = module_path();
     for program in tried {
-        let source = Command::new(&program).args(invocation.python_words()).exec();
+        let mut command = Command::new(&program);
+        command.args(invocation.python_words()).envs(path.iter().map(|path| ("PYTHONPATH", path)));
+        let source = command.exec();
         if source.kind() != std::io::ErrorKind::NotFound {
             let class = invocation.class.clone();
             return PythonError::Start { program, class, source };
         }
     }
     PythonError::Missing { class: invocation.class.clone() }
+}
+
+/// PYTHONPATH with the package behind what it says, where the circusd beside us, or the one on PATH, has one.
+fn module_path() -> Option<OsString> {
+    let own = std::env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent).map(|folder| folder.join("circusd"));
+    let circusd = beside.filter(|file| file.is_file()).unwrap_or_else(|| PathBuf::from("circusd"));
+    let mut command = Command::new(circusd);
+    command.arg("--python-path").stdin(Stdio::null()).stderr(Stdio::null());
+    let mut output = command.output().ok().filter(|output| output.status.success())?.stdout;
+    output.truncate(output.trim_ascii_end().len());
+    let mut path = std::env::var_os("PYTHONPATH").unwrap_or_default();
+    if !path.is_empty() {
+        path.push(":");
+    }
+    path.push(OsString::from_vec(output));
+    Some(path)
 }

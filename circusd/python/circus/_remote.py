@@ -132,5 +132,3 @@ class RemoteArbiter(object):
 
     def rm_watcher(self, name, nostop=False):
         return self._begin('rm', name=name, nostop=nostop)
-
-

@@ -74,7 +74,7 @@ pub async fn build(
     let folder = folder(config.path.as_deref());
     let circus = config.circus.clone();
     let place = Place { circus: &circus, environment: &environment, folder: &folder };
-    plugins::add_watchers(&mut config, &place);
+    plugins::add_watchers(&mut config, &place).await;
     let kernel = kernel_for(&config).await?;
     let table = SocketTable::open(&config.sockets, kernel.as_ref()).await?;
     table.mark_outdated(&mut config.sockets);

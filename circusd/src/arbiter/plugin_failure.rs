@@ -5,6 +5,7 @@
 //! the log tells why in one sentence and the watcher is stopped; if not, the plugin is left to its restarts.
 
 use super::handle::{ArbiterHandle, Roster};
+use super::plugins;
 use crate::config::model::{PluginConfig, WatcherConfig};
 use crate::config::{SpawnContext, SpawnPlan, plan, quote};
 use crate::event_bus::{EventBus, Numbered};
@@ -107,6 +108,8 @@ async fn look(
     if Builtin::find(&plugin.use_class).is_some() || is_program(&plugin.use_class) {
         return;
     }
+    // Something may have cleaned up our package, which is put right by looking at it.
+    plugins::package_directory().await;
     let PluginConfig { name, use_class, .. } = plugin;
     match import(watcher, use_class, environment).await {
         Some(reason) => {

@@ -5,7 +5,7 @@
 
 use crate::config::model::{CircusConfig, Config, PluginConfig, WatcherConfig};
 use crate::config::{self, quote};
-use crate::python::interpreter;
+use crate::python::{interpreter, package};
 use crate::role::Role;
 use circusctl::plugin::config_text;
 use circusctl::plugin::invocation::Invocation;
@@ -27,9 +27,16 @@ pub struct Place<'a> {
 }
 
 /// Adds the watchers of all plugins to a configuration.
-pub fn add_watchers(config: &mut Config, place: &Place<'_>) {
+pub async fn add_watchers(config: &mut Config, place: &Place<'_>) {
+    let in_python = |plugin: &PluginConfig| {
+        Builtin::find(&plugin.use_class).is_none() && !is_program(&plugin.use_class)
+    };
+    let package = match config.plugins.iter().any(in_python) {
+        true => package_directory().await,
+        false => None,
+    };
     for plugin in &config.plugins {
-        match watcher(plugin, place) {
+        match watcher(plugin, place, package.as_deref()) {
             Ok(watcher) => config.watchers.push(watcher),
             // The file was checked, so this is about a file that was not loaded as one.
             Err(reason) => warn!("Failed to create watcher {}: {reason}", plugin.name),
@@ -38,12 +45,28 @@ pub fn add_watchers(config: &mut Config, place: &Place<'_>) {
     config.watchers.sort_by(|a, b| a.name.cmp(&b.name));
 }
 
-fn watcher(plugin: &PluginConfig, place: &Place<'_>) -> Result<WatcherConfig, String> {
+/// Where the package `circus` is for a Python that has none; none, and a warning, if it cannot be had.
+pub(super) async fn package_directory() -> Option<String> {
+    package::directory("plugins in Python need a circus that is installed").await
+}
+
+fn watcher(
+    plugin: &PluginConfig,
+    place: &Place<'_>,
+    package: Option<&str>,
+) -> Result<WatcherConfig, String> {
     let mut watcher =
         config::plugin_watcher(plugin, "", place.circus.debug).map_err(|problems| {
             problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         })?;
     let written = |key: &str| plugin.options.contains_key(key);
+    // Output that has somewhere to go is not thrown away.
+    if !written("close_child_stdout") && !watcher.stdout_stream.is_empty() {
+        watcher.close_child_stdout = false;
+    }
+    if !written("close_child_stderr") && !watcher.stderr_stream.is_empty() {
+        watcher.close_child_stderr = false;
+    }
     let invocation = invocation(plugin, place.circus);
     let is_program = is_program(&plugin.use_class);
     let is_builtin = Builtin::find(&plugin.use_class).is_some();
@@ -66,7 +89,7 @@ fn watcher(plugin: &PluginConfig, place: &Place<'_>) -> Result<WatcherConfig, St
         if !written("stop_signal") {
             watcher.stop_signal = Signal::INT;
         }
-        let path = module_path(&watcher, place);
+        let path = module_path(&watcher, place, package);
         watcher.env.insert("PYTHONPATH".to_owned(), path.join(":"));
         let python = python(plugin, &watcher, place);
         [python].into_iter().chain(invocation.python_words()).collect()
@@ -105,13 +128,17 @@ fn python(plugin: &PluginConfig, watcher: &WatcherConfig, place: &Place<'_>) -> 
 }
 
 /// Where a plugin's Python looks for modules, first place first: what its environment says, the directory of the
-/// configuration, and the one that circusd runs in.
-fn module_path(watcher: &WatcherConfig, place: &Place<'_>) -> Vec<String> {
+/// configuration, the one that circusd runs in, what `[circus]` says, and our package `circus`. That one is before what
+/// is installed, and makes room for it.
+fn module_path(watcher: &WatcherConfig, place: &Place<'_>, package: Option<&str>) -> Vec<String> {
     let own = watcher.env.get("PYTHONPATH").map(String::as_str).unwrap_or_default();
     let mut path: Vec<String> =
         own.split(':').filter(|folder| !folder.is_empty()).map(str::to_owned).collect();
     let cwd = std::env::current_dir().map(|folder| folder.display().to_string());
-    for folder in [Some(place.folder.to_owned()), cwd.ok()].into_iter().flatten() {
+    let last = place.circus.python_path.as_deref().unwrap_or_default().split(':');
+    let last = last.filter(|folder| !folder.is_empty()).chain(package).map(str::to_owned);
+    let near = [Some(place.folder.to_owned()), cwd.ok()].into_iter().flatten();
+    for folder in near.chain(last) {
         if !path.contains(&folder) {
             path.push(folder);
         }
@@ -136,13 +163,19 @@ mod tests {
 
     fn made(plugin: &PluginConfig, circus: &CircusConfig) -> WatcherConfig {
         Role::stand_in();
-        watcher(plugin, &Place { circus, environment: &[], folder: "/etc/circus" }).unwrap()
+        watcher(
+            plugin,
+            &Place { circus, environment: &[], folder: "/etc/circus" },
+            Some("/package"),
+        )
+        .unwrap()
     }
 
     #[test]
     fn a_class_is_run_by_python_with_the_words_of_the_original() {
         let mut circus = CircusConfig::default();
         (circus.python, circus.loglevel) = (Some("/py".into()), Some("info".into()));
+        circus.python_path = Some("/lib1::/lib2".into());
         let options = [("use", "a.B"), ("b", "2"), ("a", "it's 1"), ("singleton", "True")];
         let watcher = made(&plugin("a.B", &options), &circus);
         let expected = "/py -c 'from circus import plugins;plugins.main()' \
@@ -155,10 +188,13 @@ mod tests {
         assert_eq!(watcher.free.keys().collect::<Vec<_>>(), ["b", "a"]);
         let path = &watcher.env["PYTHONPATH"];
         assert!(path.starts_with("/own:/etc/circus:"), "{path}");
+        assert!(path.ends_with(":/lib1:/lib2:/package"), "{path}");
         let options = [("python", "/mine"), ("stop_signal", "TERM")];
         let watcher = made(&plugin("a.B", &options), &circus);
         assert!(watcher.cmd.starts_with("/mine -c"), "{}", watcher.cmd);
         assert_eq!(watcher.stop_signal, Signal::TERM);
+        let watcher = made(&plugin("a.B", &[("stderr_stream.class", "StdoutStream")]), &circus);
+        assert!(!watcher.close_child_stderr && watcher.close_child_stdout);
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Reload {
         let circus = diff::in_force(&self.roster.config.circus, &config.circus);
         let folder = &self.builder.surroundings.folder;
         let place = Place { circus: &circus, environment: &self.builder.environment, folder };
-        plugins::add_watchers(&mut config, &place);
+        plugins::add_watchers(&mut config, &place).await;
         // Our own watchers are in no file, and stay as they are.
         let of_the_file = |name: &&str| !builtin::is_own(name, &self.roster.config);
         let running = self.roster.watchers.iter().map(|watcher| watcher.identity().name.as_str());

@@ -17,7 +17,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
-use tokio::task::{self, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 /// Requests of one helper that may be under way.
@@ -68,21 +68,6 @@ enum Event {
     Dropped,
     Heard(Heard),
     Answered(Result<(u64, Value), JoinError>),
-}
-
-/// Where the package `circus` is for who has none; without it most hooks work all the same.
-async fn package_directory(label: &str) -> Option<String> {
-    match task::spawn_blocking(package::unpack).await {
-        Ok(Ok(path)) => Some(path.display().to_string()),
-        Ok(Err(error)) => {
-            warn!("{label} have nothing but the logger of our package circus: {error}");
-            None
-        }
-        Err(error) => {
-            warn!("{label} have nothing but the logger of our package circus: {error}");
-            None
-        }
-    }
 }
 
 async fn turn(session: &mut Option<Session>) -> Heard {
@@ -233,7 +218,8 @@ impl Owner {
         };
         let label = format!("hooks of {}", self.definition.watcher);
         let mut last_paths = self.definition.last_paths.clone();
-        last_paths.extend(package_directory(&label).await);
+        let without = format!("{label} have nothing of circus but its logger");
+        last_paths.extend(package::directory(&without).await);
         let environment = &self.definition.environment;
         match Session::start(&interpreter.program, environment, &label).await {
             Ok(mut session) => {

@@ -11,6 +11,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
+use tokio::task;
+use tracing::warn;
 
 /// Names below the directory, and what is in the files.
 const FILES: &[(&str, &str)] = &[
@@ -95,6 +97,17 @@ fn fingerprint() -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+/// The same beside the event loop. If it cannot be had there is none, and a warning with what follows from that.
+pub async fn directory(without: &str) -> Option<String> {
+    let reason = match task::spawn_blocking(unpack).await {
+        Ok(Ok(path)) => return Some(path.display().to_string()),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    warn!("{without}, for our package cannot be unpacked: {reason}");
+    None
 }
 
 /// Directories for things that do not outlive the machine, the best first.

@@ -33,6 +33,7 @@ mod python_arbiter;
 mod python_clients;
 mod python_hooks;
 mod python_package;
+mod python_plugins;
 mod python_streams;
 mod quickstart;
 mod recorded_plugins;
