@@ -18,6 +18,9 @@ const ORIGINAL: &[&str] = &["circus==0.17.2", "papa==1.0.6"];
 /// Web servers that take sockets of circusd: one that was made for it, and one that is compiled.
 const SERVERS: &[&str] = &["chaussette==1.3.0", "uwsgi==2.0.31"];
 
+/// A reader of OpenMetrics that takes nothing that is not allowed.
+const PARSER: &[&str] = &["prometheus_client==0.26.0"];
+
 /// What the package of circusd needs.
 const OURS: &[&str] = &["pyzmq"];
 
@@ -42,6 +45,12 @@ impl Python {
     pub fn with_servers(test: &str) -> Option<&'static Self> {
         static PYTHON: OnceLock<Result<Python, String>> = OnceLock::new();
         or_skip(test, PYTHON.get_or_init(|| Self::build(SERVERS)))
+    }
+
+    /// The environment with the parser of Prometheus' Python client, as [`Self::for_test`].
+    pub fn with_metrics_parser(test: &str) -> Option<&'static Self> {
+        static PYTHON: OnceLock<Result<Python, String>> = OnceLock::new();
+        or_skip(test, PYTHON.get_or_init(|| Self::build(PARSER)))
     }
 
     /// The environment with pyzmq alone, as [`Self::for_test`]; the package `circus` is not there.

@@ -4,7 +4,7 @@ use circus_e2e::env::free_port;
 use circus_e2e::process::Handle;
 use circus_e2e::program;
 use circus_e2e::python::{say_skipped, unavailable};
-use circus_e2e::{PATIENCE, TestEnv};
+use circus_e2e::{PATIENCE, Python, TestEnv};
 use serde_json::json;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -83,6 +83,8 @@ fn prometheus_accepts_the_page_and_it_tells_what_has_happened() {
     let text = page(port);
     is_asked(&text);
     accepted_by_promtool(&text);
+    let (_, open) = ask(port, "GET", "/metrics", "application/openmetrics-text; version=1.0.0");
+    accepted_by_a_parser_of_open_metrics(&open);
     let counters = circusd.ok("counters", json!({}));
     let web = &counters["counters"]["Web App"];
     assert_eq!((&web["wanted"], &web["restarts"]["signal"]), (&json!(2), &json!(1)), "{counters}");
@@ -113,6 +115,33 @@ fn accepted_by_promtool(text: &str) {
     let output = promtool.wait_with_output().expect("promtool ends");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+}
+
+/// What the parser of Prometheus' own Python client understands, a sample a line.
+const PARSE: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.argv[1]):
+    for sample in family.samples:
+        labels = ','.join('%s=%s' % pair for pair in sorted(sample.labels.items()))
+        print(family.type, sample.name, '{%s}' % labels, float(sample.value))
+";
+
+/// A strict parser of OpenMetrics reads every sample of the page, and as what it is.
+fn accepted_by_a_parser_of_open_metrics(page: &str) {
+    let Some(python) = Python::with_metrics_parser("the page of OpenMetrics") else { return };
+    let output = python.script(PARSE, &[page]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{page}");
+    let read = String::from_utf8_lossy(&output.stdout);
+    let samples = page.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(read.lines().count(), samples, "{read}\n{page}");
+    for sample in [
+        "counter circus_watcher_restarts_total {cause=asked,watcher=hosted} 1.0",
+        "gauge circus_watcher_processes_wanted {watcher=Web App} 2.0",
+    ] {
+        assert!(read.lines().any(|line| line == sample), "{sample} is not in\n{read}");
+    }
 }
 
 #[test]
