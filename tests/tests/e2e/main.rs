@@ -3,6 +3,7 @@
 
 mod background;
 mod bad_input;
+mod built_in_plugins;
 mod command_reloader;
 mod commands;
 mod completion;
