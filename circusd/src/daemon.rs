@@ -11,6 +11,7 @@ use crate::signals::{self, Signals};
 use crate::upgrade::handover::{Order, Received};
 use crate::upgrade::progress::Upgrades;
 use papa_spawn::background::Launcher;
+use papa_spawn::sys::set_time_slice;
 use std::future;
 use std::io;
 use std::path::PathBuf;
@@ -18,13 +19,17 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How long writes that are under way may take after everything else has ended.
 const LAST_WRITES: Duration = Duration::from_secs(1);
 
 /// How long the start may go on after it was told to end, to come to a point where nothing is left behind.
 const LAST_STEPS: Duration = Duration::from_secs(2);
+
+/// How long the thread of the event loop, and with it those of the endpoints, run at a time. They have little to do
+/// each time and should do it at once.
+const TIME_SLICE: Duration = Duration::from_micros(200);
 
 /// The daemon could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -74,11 +79,24 @@ pub fn run(
     environment: Vec<(String, String)>,
     surroundings: &mut Surroundings,
 ) -> Result<Ended, DaemonError> {
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut runtime = runtime::Builder::new_current_thread();
+    // Processes are started by the threads for what may block, and must not inherit ours.
+    let runtime = runtime.enable_all().on_thread_start(as_others).build()?;
+    // Else, on a busy machine, it would wait with each message until somebody else's turn has ended.
+    if let Err(error) = set_time_slice(Some(TIME_SLICE)) {
+        debug!("commands wait for a turn as long as others do: {error}");
+    }
     let ended = runtime.block_on(live(config, environment, surroundings));
     // A write that does not come back, as to a stdout that nobody reads, must not keep us.
     runtime.shutdown_timeout(LAST_WRITES);
     ended
+}
+
+/// Gives a thread the time slice that the system thinks right; see [`TIME_SLICE`].
+pub fn as_others() {
+    if let Err(error) = set_time_slice(None) {
+        debug!("a thread keeps the time slice of the one that started it: {error}");
+    }
 }
 
 async fn live(

@@ -240,6 +240,8 @@ fn prepare(options: &Options, origin: Origin) -> Result<Kernel, Refusal> {
         Place::Path(path) => Listener::on_path(path, &access)?,
     };
     child::raise_own_limits();
+    // A circusd that starts us has a short one, and what we start would get it. No harm if it stays.
+    let _ = papa_spawn::sys::set_time_slice(None);
     Kernel::new(listener, access, origin)
         .map_err(|error| Refusal::new(format!("cannot start: {error}")))
 }

@@ -8,13 +8,14 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use papa_spawn::child::{ChildSpec, Exit, PidFd, SpawnError, Spawned, spawn};
+use papa_spawn::sys::set_time_slice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
-use tracing::warn;
+use tracing::{debug, warn};
 
 /// Starts that may wait for the thread; more wait for room.
 const QUEUE: usize = 16;
@@ -119,6 +120,10 @@ fn starter() -> mpsc::Sender<Job> {
 }
 
 fn start_all(mut inbox: mpsc::Receiver<Job>) {
+    // Children get the turns of this thread, which has them from the event loop; see `daemon`.
+    if let Err(error) = set_time_slice(None) {
+        debug!("the commands of hooks run with a short time slice: {error}");
+    }
     while let Some(Job { spec, held, reply }) = inbox.blocking_recv() {
         let spawned = spawn(&spec);
         drop(held);

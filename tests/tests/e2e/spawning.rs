@@ -106,6 +106,25 @@ fn the_program_is_looked_for_in_the_path_of_the_process() {
     circusd.wait_for_status("b", "stopped");
 }
 
+#[test]
+fn processes_have_the_time_slice_of_others() {
+    let env = TestEnv::new();
+    let papa = if env.has_no_kernel() { "False" } else { "True" };
+    let circusd = env.start(&format!(
+        "[watcher:direct]\ncmd = sleep 1000\n[watcher:hosted]\ncmd = sleep 1000\nuse_papa = {papa}\n"
+    ));
+    let slice = |pid: i32| {
+        let text = proc(pid, "sched");
+        let line = text.lines().find_map(|line| line.strip_prefix("se.slice")?.split(':').nth(1));
+        line.map(|value| value.trim().to_owned())
+    };
+    let usual = slice(i32::try_from(std::process::id()).expect("pids fit"));
+    // Where the system does not tell it there is nothing to see.
+    for watcher in ["direct", "hosted"] {
+        assert_eq!(slice(pid(&circusd, watcher)), usual, "{watcher}");
+    }
+}
+
 /// `copy_env_static`
 #[test]
 fn set_env_replaces_the_whole_environment() {
