@@ -75,14 +75,15 @@ impl Delivery {
         watch: &mut Watch,
     ) -> Result<(), DeliveryError> {
         let (end, closed) = (block.end, block.closed.is_some());
+        let writers = [&outputs.stdout, &outputs.stderr];
+        let wanted = writers.map(Option::is_some);
         if let Some(recorder) = &outputs.recorder {
             for piece in &block.output {
-                recorder.lost(self.missing(piece));
+                recorder.lost(self.missing(piece, wanted));
                 recorder.note(piece.is_stderr, piece.time, self.fresh(piece));
             }
         }
-        let writers = [&outputs.stdout, &outputs.stderr];
-        let chunks = self.split(block.output, end, writers.map(Option::is_some));
+        let chunks = self.split(block.output, end, wanted);
         for ((channel, chunks), writer) in Channel::BOTH.into_iter().zip(chunks).zip(writers) {
             let held = self.held[channel as usize];
             match writer {
@@ -119,8 +120,12 @@ impl Delivery {
     }
 
     /// Bytes that the kernel dropped before a piece. A part of them may have been written before.
-    fn missing(&self, piece: &Piece) -> u64 {
-        piece.missing.min(piece.offset.saturating_sub(self.ledger.settled()))
+    fn missing(&self, piece: &Piece, wanted: [bool; 2]) -> u64 {
+        // What is written nowhere says nothing of how far the rest is.
+        let wanted = Channel::BOTH.into_iter().zip(wanted).filter(|(_, wanted)| *wanted);
+        let dealt_with = wanted.map(|(channel, _)| self.ledger.done(channel)).min();
+        let dealt_with = dealt_with.unwrap_or_else(|| self.ledger.settled());
+        piece.missing.min(piece.offset.saturating_sub(dealt_with))
     }
 
     /// The pieces of each stream that are not dealt with yet, up to `end`. Output that is missing is told to
@@ -130,7 +135,7 @@ impl Delivery {
         let mut missing = 0;
         for piece in output {
             let channel = channel_of(&piece);
-            missing += self.missing(&piece);
+            missing += self.missing(&piece, wanted);
             let written = piece.data.len() - self.fresh(&piece).len();
             let nothing_new = written == piece.data.len() && missing == 0;
             if nothing_new || !wanted[channel as usize] {
@@ -232,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_before_a_gap_is_not_missing() {
+        // Killed after the write and before the acknowledgement; the kernel has dropped that part since.
+        let mut delivery = Delivery::new(7, Some(b"1 6 0"));
+        let output = vec![Piece { missing: 100, ..piece(false, 100, "abcd") }];
+        let [stdout, _] = delivery.split(output.clone(), 104, [true, false]);
+        assert_eq!(stdout[0].missing, 94);
+        let [stdout, _] = delivery.split(output, 104, [true; 2]);
+        assert_eq!(stdout[0].missing, 100, "stderr may have been among it");
+    }
+
+    #[test]
     fn a_kernel_that_tells_no_offsets_is_taken_at_its_word() {
         let mut delivery = Delivery::new(7, None);
         delivery.begin(None);
@@ -248,6 +264,6 @@ mod tests {
         let [stdout, stderr] = delivery.split(vec![after.clone()], 101, [true; 2]);
         assert_eq!((stdout[0].missing, stderr.len()), (40, 0));
         let [stdout, stderr] = delivery.split(vec![after], 101, [false, true]);
-        assert_eq!((stdout.len(), stderr[0].missing, stderr[0].offset), (0, 40, 101));
+        assert_eq!((stdout.len(), stderr[0].missing, stderr[0].offset), (0, 20, 101));
     }
 }
