@@ -360,7 +360,7 @@ impl Note {
 }
 
 /// JSON without blanks, quotes of the line protocol or bytes beyond ASCII. What is replaced can only stand
-/// inside a text, where `\uXXXX` means the same.
+/// inside a text, where an escape (a backslash, u and four digits) means the same.
 fn one_word(json: &str) -> Vec<u8> {
     let mut word = Vec::with_capacity(json.len());
     for character in json.chars() {

@@ -343,7 +343,7 @@ impl State {
         lowest_free(count, |wid| self.workers.contains_key(&wid) || self.spawning == Some(wid))
     }
 
-    /// Does what the state calls for now: overdue kills, surplus, spawns, the end of an operation. Called
+    /// Does what the state asks to be done: overdue kills, surplus, spawns, the end of an operation. Called
     /// until it finds nothing more to do; what it begins is finished, hooks included, before the next call.
     fn settle(&mut self, now: Instant) {
         self.kill_overdue(now);
