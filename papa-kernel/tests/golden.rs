@@ -17,7 +17,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use harness::{Kernel, free_port};
+use harness::{Kernel, free_port, wait_until};
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
 use normal::Normalizer;
@@ -43,6 +43,9 @@ const DIFFERENT: &[&str] = &[
     "watch/half-close-mid",
     "watch/removed-while-watched",
 ];
+
+/// What everybody is welcomed with.
+const GREETING: &str = "Papa is home. Type \"help\" for commands.\n> ";
 
 /// With this many at once the waiting of one case hides behind that of others.
 const AT_ONCE: usize = 8;
@@ -176,6 +179,7 @@ impl<'a> Player<'a> {
                 Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
             };
             compare("the end", if ended { "the end" } else { "no end" })?;
+            self.connections.remove(&name);
         } else if let Some(time) = seconds("silence") {
             let stream = self.connection(&name);
             stream.set_read_timeout(Some(Duration::from_secs_f64(time))).unwrap();
@@ -184,6 +188,7 @@ impl<'a> Player<'a> {
                 compare("silence", &String::from_utf8_lossy(&buffer[..count]))?;
             }
         } else if let Some(time) = seconds("sleep") {
+            // The pace of the recorded client, which the dialog is about as much as about its words.
             std::thread::sleep(Duration::from_secs_f64(time));
         } else if step.get("shutdown").is_some() {
             self.connection(&name).shutdown(std::net::Shutdown::Write).unwrap();
@@ -229,18 +234,35 @@ impl<'a> Player<'a> {
         } else if let Some(path) = text("mkdir") {
             std::fs::create_dir(self.fill_in(path)).unwrap();
         } else if let Some(exits) = step["kernel_exits"].as_bool() {
-            let within = Duration::from_secs_f64(step["within"].as_f64().unwrap_or(3.0));
-            let deadline = Instant::now() + within;
-            while self.kernel.child.try_wait().unwrap().is_none() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(10));
+            if exits {
+                wait_until("it ends", || self.kernel.child.try_wait().unwrap().is_some());
+            } else {
+                self.has_decided_to_stay()?;
             }
-            let ended = self.kernel.child.try_wait().unwrap().is_some();
-            compare(
-                if exits { "it ends" } else { "it stays" },
-                if ended { "it ends" } else { "it stays" },
-            )?;
         } else {
             panic!("unknown step {step}");
+        }
+        Ok(())
+    }
+
+    /// The kernel decides to end when it has closed a connection, before it does anything else. So whoever is
+    /// answered after that is answered by one that stays.
+    fn has_decided_to_stay(&mut self) -> Result<(), String> {
+        if self.connections.is_empty() {
+            let port = self.kernel.port;
+            wait_until("it has closed all connections", || accepted_connections(port) == 0);
+            let mut greeting = vec![0; GREETING.len()];
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
+            stream.set_read_timeout(Some(harness::PATIENCE)).unwrap();
+            stream.read_exact(&mut greeting).map_err(|error| error.to_string())?;
+            return compare(GREETING, &String::from_utf8_lossy(&greeting));
+        }
+        for stream in self.connections.values_mut() {
+            stream.set_read_timeout(Some(harness::PATIENCE)).unwrap();
+            stream.write_all(b"get nothing\n").unwrap();
+            let mut reply = [0; 3];
+            stream.read_exact(&mut reply).map_err(|error| error.to_string())?;
+            compare("\n> ", &String::from_utf8_lossy(&reply))?;
         }
         Ok(())
     }
@@ -289,6 +311,19 @@ impl<'a> Player<'a> {
 
 fn compare(wanted: &str, got: &str) -> Result<(), String> {
     if wanted == got { Ok(()) } else { Err(format!("wanted {wanted:?}\n          got    {got:?}")) }
+}
+
+/// The connections to this port that its listener has or will get, also those whose client has closed its end.
+fn accepted_connections(port: u16) -> usize {
+    const ESTABLISHED: &str = "01";
+    const CLOSE_WAIT: &str = "08";
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let own = format!(":{port:04X}");
+    let is_one = |line: &&str| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        fields[1].ends_with(&own) && [ESTABLISHED, CLOSE_WAIT].contains(&fields[3])
+    };
+    table.lines().skip(1).filter(is_one).count()
 }
 
 fn shown(result: std::io::Result<()>) -> &'static str {

@@ -1,7 +1,7 @@
 //! A running circusd, and what a test does with it.
 
-use crate::PATIENCE;
 use crate::process::{Handle, Signal, children};
+use crate::{PATIENCE, waiting};
 use protocol::circus::request::Request;
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -206,9 +206,7 @@ impl Daemon {
 
     /// Waits until a text is in the log.
     pub fn wait_for_log(&self, text: &str) {
-        self.wait_until(&format!("`{text}` is in the log"), || {
-            self.log().contains(text).then_some(())
-        });
+        waiting::for_text(&self.log, text);
     }
 
     /// Sends SIGTERM and waits for the end.

@@ -18,6 +18,7 @@ pub mod process;
 pub mod program;
 pub mod python;
 pub mod terminal;
+pub mod waiting;
 
 pub use daemon::Daemon;
 pub use env::TestEnv;

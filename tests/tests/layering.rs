@@ -97,7 +97,15 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["cli"],
         ],
     ),
-    ("tests", &[&["kernel", "process", "program"], &["terminal"], &["daemon", "python"], &["env"]]),
+    (
+        "tests",
+        &[
+            &["kernel", "process", "program", "waiting"],
+            &["terminal"],
+            &["daemon", "python"],
+            &["env"],
+        ],
+    ),
 ];
 
 /// Names that say nothing about what a file owns.

@@ -1,6 +1,8 @@
 //! Where an arbiter can live, and how it ends.
 
-use crate::{arbiter_in, ask, endpoints_in, runs, wait_until};
+use crate::{arbiter_in, ask, endpoints_in};
+use circus_e2e::process::is_alive;
+use circus_e2e::waiting::{self, eventually};
 use circusd::{Arbiter, Status, Watcher, block_on};
 use serde_json::{Map, json};
 use std::path::Path;
@@ -23,9 +25,9 @@ async fn live(folder: &Path) {
     assert_eq!(actions, ["spawn", "spawn", "start"]);
     let seen = arbiter.watcher("sleeper").await.expect("there");
     assert_eq!((seen.status, seen.numprocesses), (Status::Active, 2));
-    assert!(seen.pids.len() == 2 && seen.pids.iter().all(|pid| runs(*pid)), "{seen:?}");
+    assert!(seen.pids.len() == 2 && seen.pids.iter().all(|pid| is_alive(*pid)), "{seen:?}");
     arbiter.stop().await.expect("stopped");
-    assert!(!seen.pids.iter().any(|pid| runs(*pid)));
+    assert!(!seen.pids.iter().any(|pid| is_alive(*pid)));
     assert!(
         std::fs::read_dir(folder).expect("readable").next().is_none(),
         "the endpoints are gone"
@@ -71,7 +73,7 @@ fn two_arbiters_live_beside_each_other() {
     let stay = pids(&two);
     block_on(one.stop()).expect("stopped");
     assert_eq!(pids(&two), stay);
-    assert!(stay.iter().all(|pid| runs(*pid)));
+    assert!(stay.iter().all(|pid| is_alive(*pid)));
     block_on(two.stop()).expect("stopped");
 }
 
@@ -106,9 +108,9 @@ fn an_arbiter_that_nobody_holds_stops() {
     drop(arbiter);
     assert_eq!(block_on(other.watchers()).map(|all| all.len()), Ok(1), "one still holds it");
     drop(other);
-    wait_until("its processes end", || !pids.iter().any(|pid| runs(*pid)));
+    eventually("its processes end", || (!pids.iter().any(|pid| is_alive(*pid))).then_some(()));
     let files = || std::fs::read_dir(folder.path()).expect("readable").count();
-    wait_until("its endpoints go", || files() == 0);
+    eventually("its endpoints go", || (files() == 0).then_some(()));
 }
 
 #[test]
@@ -123,12 +125,12 @@ fn hurry_does_not_wait_for_a_process_that_will_not_end() {
         .copy_env(true)
         .graceful_timeout(Duration::from_secs(100_000));
     let arbiter = block_on(arbiter_in(folder.path()).watcher(watcher).start()).expect("started");
-    wait_until("it has set its trap", || folder.path().join("told.ready").exists());
+    waiting::for_text(&folder.path().join("told.ready"), "\n");
     let stopping = std::thread::spawn({
         let arbiter = arbiter.clone();
         move || block_on(arbiter.stop())
     });
-    wait_until("it was told to end", || told.exists());
+    waiting::for_text(&told, "told");
     arbiter.hurry();
     stopping.join().expect("no panic").expect("stopped");
 }

@@ -1,6 +1,8 @@
 //! The examples of this crate, as programs.
 
-use crate::{ask, endpoints_in, runs, wait_until};
+use crate::{ask, endpoints_in};
+use circus_e2e::process::is_alive;
+use circus_e2e::waiting::eventually;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -32,7 +34,7 @@ fn the_plain_program_runs_until_a_client_ends_it_and_takes_no_signal() {
     let [commands, _] = endpoints_in(folder.path());
     let count =
         || ask(&commands, "numprocesses", &json!({"name": "sleep"}))["numprocesses"].clone();
-    wait_until("four workers run", || count() == 4);
+    eventually("four workers run", || (count() == 4).then_some(()));
     let ours = [
         Signal::SIGHUP,
         Signal::SIGINT,
@@ -61,13 +63,15 @@ fn the_tokio_program_stops_its_workers_on_its_own_signals() {
         let pids = ask(&commands, "list", &json!({"name": name}))["pids"].clone();
         serde_json::from_value::<Vec<i32>>(pids).unwrap_or_default()
     };
-    wait_until("its workers run", || list("ticker").len() == 2 && list("sleeper").len() == 1);
-    let pids: Vec<i32> = list("ticker").into_iter().chain(list("sleeper")).collect();
+    let pids: Vec<i32> = eventually("its workers run", || {
+        let (ticker, sleeper) = (list("ticker"), list("sleeper"));
+        (ticker.len() == 2 && sleeper.len() == 1).then(|| [ticker, sleeper].concat())
+    });
     let pid = Pid::from_raw(program.id().try_into().expect("a pid"));
     kill(pid, Signal::SIGINT).expect("sent");
     let output = program.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.ends_with("all workers have ended\n"), "{said}");
     assert!(said.contains("ticker spawn ") && said.contains("sleeper: active, ["), "{said}");
-    assert!(!pids.iter().any(|pid| runs(*pid)));
+    assert!(!pids.iter().any(|pid| is_alive(*pid)));
 }

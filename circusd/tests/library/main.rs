@@ -9,7 +9,6 @@ mod failures;
 use circusd::{Arbiter, ArbiterBuilder};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::Duration;
 
 /// An arbiter with its endpoints in this folder.
 fn arbiter_in(folder: &Path) -> ArbiterBuilder {
@@ -31,21 +30,4 @@ fn ask(endpoint: &str, command: &str, properties: &Value) -> Value {
     socket.send(request.to_string().as_str(), 0).expect("sent");
     let reply = socket.recv_bytes(0).expect("an answer");
     serde_json::from_slice(&reply).expect("JSON")
-}
-
-/// Whether a process runs, as far as anybody can see.
-fn runs(pid: i32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
-}
-
-/// Waits until it is so; there is no event for it.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..3000 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(is_so(), "{what}");
 }

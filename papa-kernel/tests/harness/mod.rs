@@ -1,21 +1,22 @@
 //! A real kernel for one test, and clients that talk to it byte by byte.
 //!
 //! Everything waits with a deadline. What a kernel hosted is ended with it.
-#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use it")]
+
+mod waiting;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use waiting::{PATIENCE, eventually, wait_until};
 
 /// A running kernel.
 pub(crate) struct Kernel {
@@ -52,13 +53,13 @@ impl Kernel {
             command.args(["-p", &port.to_string()]);
             prepare(&mut command);
             let mut child = command.spawn().unwrap();
-            let deadline = Instant::now() + PATIENCE;
-            while child.try_wait().unwrap().is_none() {
-                if answering_pid(port) == Some(child.id()) {
-                    return Self { port, child };
-                }
-                assert!(Instant::now() < deadline, "the kernel does not listen");
-                std::thread::sleep(Duration::from_millis(2));
+            let listens = eventually("the kernel listens or has ended", || {
+                let has_ended = child.try_wait().unwrap().is_some();
+                let listens = !has_ended && answering_pid(port) == Some(child.id());
+                (listens || has_ended).then_some(listens)
+            });
+            if listens {
+                return Self { port, child };
             }
         }
         panic!("the kernel did not start");
@@ -232,14 +233,5 @@ impl Client {
             }
             self.acknowledge();
         }
-    }
-}
-
-/// Waits for `condition`, which nothing announces.
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -4,16 +4,15 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::papa::{BlockDecoder, Form, Record, Reply, ReplyDecoder};
 
+use crate::waiting::{PATIENCE, wait_until};
+
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_papa-kernel");
-/// Nothing in these tests takes longer.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running kernel. Ends with everything it hosts when it is dropped.
 pub(crate) struct Kernel {
@@ -124,7 +123,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn connect(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Self {
             stream,
             replies: ReplyDecoder::new(Form::Exact, 64 << 20),
@@ -182,14 +181,5 @@ impl Client {
         assert!(count > 0, "the kernel has closed the connection");
         buffer.truncate(count);
         buffer
-    }
-}
-
-/// Waits for what sends no event.
-pub(crate) fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !condition() {
-        assert!(begin.elapsed() < DEADLINE, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(1));
     }
 }

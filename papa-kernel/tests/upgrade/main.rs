@@ -3,6 +3,8 @@
 
 mod kernel;
 mod load;
+#[path = "../harness/waiting.rs"]
+mod waiting;
 
 use std::path::Path;
 
@@ -10,7 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::papa::Record;
 
-use kernel::{Client, Kernel, PROGRAM, wait_until};
+use kernel::{Client, Kernel, PROGRAM};
+use waiting::wait_until;
 
 const UPGRADED: &str = concat!(
     "ok papa-kernel ",

@@ -1,12 +1,11 @@
 //! `--daemon` and `--pidfile`: what the caller learns, and what the daemon leaves and takes along.
 
 use circus_e2e::process::{Handle, is_alive};
-use circus_e2e::{PATIENCE, TestEnv, program};
+use circus_e2e::{PATIENCE, TestEnv, program, waiting};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Output;
-use std::time::Instant;
 
 const ONE: &str = "[watcher:a]\ncmd = sleep 1000\n";
 
@@ -52,14 +51,10 @@ fn the_caller_returns_when_commands_are_answered() {
     // State, parent, group, session, terminal.
     assert_ne!(fields[3], pid.to_string(), "it leads no session");
     assert_eq!(fields[4], "0", "it has no terminal");
-    let deadline = Instant::now() + PATIENCE;
-    let worker: i32 = loop {
-        // Commands are answered before every watcher has started.
-        if let Ok(pid) = circusctl(&env, &["list", "a"]).parse() {
-            break pid;
-        }
-        assert!(Instant::now() < deadline, "the watcher does not start");
-    };
+    // Commands are answered before every watcher has started.
+    let worker: i32 = waiting::eventually("the watcher has started", || {
+        circusctl(&env, &["list", "a"]).parse().ok()
+    });
     for fd in 0..3 {
         assert_eq!(target_of(worker, &format!("fd/{fd}")), PathBuf::from("/dev/null"));
     }

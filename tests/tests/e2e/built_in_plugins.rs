@@ -1,7 +1,7 @@
 //! Built-in plugins as sections of the ini file: circusd starts them, they do their work, and what is wrong with a
 //! section is told in one sentence.
 
-use circus_e2e::{PATIENCE, TestEnv, env, program};
+use circus_e2e::{PATIENCE, TestEnv, env, program, waiting};
 use serde_json::json;
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
@@ -39,7 +39,8 @@ fn those_that_observe_run_from_their_sections_with_blanks_in_their_options() {
          redis_url = redis://127.0.0.1:{nobody}/0\n\
          [plugin:dog]\nuse = circus.plugins.watchdog.WatchDog\nport = {beats}\nloop_rate = 0.2\n\
          watchers_regex = ^silent$\nmax_count = 1\n\
-         [plugin:reloader]\nuse = circus.plugins.command_reloader.CommandReloader\nloop_rate = 0.2\n"
+         [plugin:reloader]\nuse = circus.plugins.command_reloader.CommandReloader\nloop_rate = 0.2\n\
+         stderr_stream.filename = reloader.log\n"
     ));
     let front = circusd.wait_for_pids("shop front", 1);
     let silent = circusd.wait_for_pids("silent", 1);
@@ -54,13 +55,10 @@ fn those_that_observe_run_from_their_sections_with_blanks_in_their_options() {
     circusd.wait_until("the silent one is killed", || {
         (circusd.pids("silent").len() == 1 && circusd.pids("silent") != silent).then_some(())
     });
-    // When the reloader has begun is not known from outside, so the script is changed until it is seen.
+    // It says so when it follows all files.
+    waiting::for_text(&env.path("reloader.log"), "the plugin runs");
+    std::fs::write(env.path("script.sh"), "exec sleep 1000\n").expect("written");
     circusd.wait_until("the script is followed", || {
-        std::fs::write(env.path("script.sh"), "exec sleep 1000\n").expect("written");
-        let settled = Instant::now() + Duration::from_millis(500);
-        while circusd.pids("shop front") == front && Instant::now() < settled {
-            std::thread::sleep(Duration::from_millis(20));
-        }
         (circusd.pids("shop front") != front).then_some(())
     });
     for name in ["resources", "page", "redis", "dog", "reloader"] {

@@ -5,7 +5,6 @@ use circus_e2e::program::fixture;
 use circus_e2e::{Daemon, TestEnv};
 use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
 
 const TWO: &str = "[watcher:a]\ncmd = sleep 1000\n[watcher:b]\ncmd = sleep 1000\n";
 
@@ -78,9 +77,7 @@ fn it_ends_at_every_stage_of_its_start() {
         let env = TestEnv::new();
         env.write_ini(watcher);
         let circusd = env.spawn();
-        while !circusd.log().contains(stage) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        circusd.wait_for_log(stage);
         circusd.ask_to_end();
         ends_in_order(&env, circusd);
     }

@@ -1,7 +1,8 @@
 //! Output of hosted workers stands in the files exactly once, however often and whenever circusd is killed.
 
+use circus_e2e::process::Handle;
 use circus_e2e::program::{built, fixture};
-use circus_e2e::{Daemon, PATIENCE, TestEnv};
+use circus_e2e::{Daemon, PATIENCE, TestEnv, waiting};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Workers that print as they are, with rotation; with prefixes into two files, one of them rotating; and
 /// with both outputs into one rotating file.
@@ -205,11 +206,7 @@ fn lines_are_written_once_when_circusd_dies_between_write_and_acknowledgement() 
     command.arg("-u").arg(&kernel).env(circus_e2e::process::MARK, env.id());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().expect("the kernel starts");
-    let deadline = Instant::now() + PATIENCE;
-    while UnixStream::connect(&kernel).is_err() {
-        assert!(Instant::now() < deadline, "the kernel does not listen");
-        std::thread::yield_now();
-    }
+    waiting::eventually("the kernel listens", || UnixStream::connect(&kernel).ok());
     let deaf = Deaf::before(&kernel, env.path("deaf"));
     let ini = env.write_ini(&sections(2000, 1));
     let direct = fs::read_to_string(&ini).expect("just written");
@@ -253,12 +250,9 @@ fn what_overflowed_while_circusd_was_away_is_said_in_the_log() {
     let read = || fs::read_to_string(env.path("w.log")).unwrap_or_default();
     circusd.wait_until("the first line is written", || read().ends_with("first\n").then_some(()));
     circusd.kill();
+    let worker = Handle::open(pid).expect("it waits");
     fs::write(env.path("go"), "").expect("writable");
-    let deadline = Instant::now() + PATIENCE;
-    while circus_e2e::process::is_alive(pid) {
-        assert!(Instant::now() < deadline, "the worker ends by itself");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    assert!(worker.wait(PATIENCE), "the worker ends by itself");
     let circusd = env.start_again();
     circusd.wait_until("the last line is written", || read().ends_with("last\n").then_some(()));
     let text = read();
@@ -286,31 +280,46 @@ fn lines_have_the_time_at_which_the_kernel_read_them() {
          stdout_stream.time_format = %s.%f\n",
         fixture("lines 5")
     ));
+    // Of each line when it was read, when it was printed, and how long it was then.
     let lines = || {
         let text = fs::read_to_string(env.path("w.log")).unwrap_or_default();
         let lines = text.split_terminator('\n').map(|line| {
-            let (prefix, line) = line.split_once(" [").expect("a prefix");
+            let (read, line) = line.split_once(" [").expect("a prefix");
+            let line = line.split_once(" | ").expect("a prefix").1;
             let printed = line.rsplit_once(' ').expect("the time of printing").1;
             let seconds = |text: &str| text.parse::<f64>().expect("seconds");
-            (seconds(prefix), seconds(printed))
+            (seconds(read), seconds(printed), line.len() + 1)
         });
         lines.collect::<Vec<_>>()
+    };
+    let unread = || {
+        let info = env.kernel().command("info");
+        let number = info.lines().find_map(|line| line.strip_prefix("unread="));
+        number.and_then(|number| number.parse::<usize>().ok()).expect("a number of bytes")
     };
     circusd.wait_until("it prints", || (lines().len() > 5).then_some(()));
     circusd.kill();
     let written = lines().len();
-    // Nobody but the kernel is there to read these.
-    std::thread::sleep(Duration::from_millis(200));
+    // It may hold some that are written already. Nobody but the kernel is there to read those that come now.
+    let before = unread();
+    let come = waiting::eventually("the kernel reads some lines", || {
+        unread().checked_sub(before).filter(|bytes| *bytes > 200)
+    });
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
     let circusd = env.start_again();
     let after = circusd.wait_until("what was printed meanwhile is written", || {
         let lines = lines();
-        lines.last().is_some_and(|(_, printed)| *printed > now).then_some(lines)
+        lines.last().is_some_and(|(_, printed, _)| *printed > now).then_some(lines)
     });
-    let meanwhile: Vec<_> =
-        after[written..].iter().filter(|(_, printed)| *printed < now - 0.05).collect();
-    assert!(!meanwhile.is_empty());
-    for (read, printed) in meanwhile {
+    let mut left = come;
+    let meanwhile = after[written..].iter().take_while(|(.., length)| {
+        let fits = *length <= left;
+        left = left.saturating_sub(*length);
+        fits
+    });
+    let meanwhile: Vec<_> = meanwhile.collect();
+    assert!(meanwhile.len() > 2, "{meanwhile:?}");
+    for (read, printed, _) in meanwhile {
         assert!(*read >= *printed - 0.001 && *read < now, "read at {read}, printed at {printed}");
     }
 }

@@ -99,11 +99,14 @@ client = CircusClient(endpoint=sys.argv[1], timeout=60)
 def call(command, **properties):
     return client.call({"command": command, "properties": properties})
 
-def until(condition):
+# For what makes no event.
+def until(what, condition):
+    end = time.time() + 60
     while not condition():
+        assert time.time() < end, "not in time: " + what
         time.sleep(0.05)
 
-until(lambda: call("status", name="worker")["status"] == "active")
+until("the worker runs", lambda: call("status", name="worker")["status"] == "active")
 seen = {"list": call("list")["watchers"], "numprocesses": call("numprocesses", name="worker")["numprocesses"]}
 seen["incr"] = call("incr", name="worker", nb=2, waiting=True)["numprocesses"]
 seen["decr"] = call("decr", name="worker", nb=1, waiting=True)["numprocesses"]
@@ -114,10 +117,10 @@ seen["replaced"] = not before & set(call("list", name="worker")["pids"])
 with open("daemon.pid") as file:
     pid = int(file.read())
 os.kill(pid, 0)
-until(lambda: os.path.exists("worker.log") and open("worker.log").read().count("\n") >= 3)
+until("three lines", lambda: os.path.exists("worker.log") and open("worker.log").read().count("\n") >= 3)
 seen["printed"] = sorted(set(open("worker.log").read().splitlines()))
 seen["quit"] = call("quit", waiting=True)["status"]
-until(lambda: os.path.exists("ended"))
+until("the end of the daemon", lambda: os.path.exists("ended"))
 seen["pidfile"] = os.path.exists("daemon.pid")
 print(json.dumps(seen))
 "#;

@@ -1,7 +1,7 @@
 //! A plugin between a circusd and a statsd, with everything that it sends written down.
 
 use circus_e2e::process::MARK;
-use circus_e2e::{Daemon, PATIENCE, TestEnv, program};
+use circus_e2e::{Daemon, PATIENCE, TestEnv, program, waiting};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -165,11 +165,7 @@ impl Plugin {
 
     /// Waits until a text is in its log.
     pub(crate) fn wait_for_log(&self, text: &str) {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains(text) {
-            assert!(Instant::now() < deadline, "not logged: {text}\n{}", self.log());
-            thread::sleep(Duration::from_millis(20));
-        }
+        waiting::for_text(&self.log, text);
     }
 
     /// Ends it as a user does at a terminal. It runs until then.

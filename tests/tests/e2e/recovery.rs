@@ -2,7 +2,7 @@
 
 use crate::http;
 use crate::workers::{numbers, served_and_ticking, wait_for_number};
-use circus_e2e::{Python, TestEnv, env::free_port};
+use circus_e2e::{Python, TestEnv, env::free_port, waiting};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -91,10 +91,10 @@ fn kill_and_start_again(env: &TestEnv) -> Vec<u64> {
         let last = *numbers(env).last().expect("lines before the end of circusd");
         let before = answers.load(Ordering::Relaxed);
         // A gap in which the workers answer and print without any circusd.
-        while answers.load(Ordering::Relaxed) < before + 50 && failures.load(Ordering::Relaxed) == 0
-        {
-            std::thread::yield_now();
-        }
+        waiting::eventually("the workers answer without circusd", || {
+            let answered = answers.load(Ordering::Relaxed) >= before + 50;
+            (answered || failures.load(Ordering::Relaxed) > 0).then_some(())
+        });
 
         let circusd = env.start_again();
         let mut adopted = circusd.wait_for_pids("web", 3);

@@ -49,23 +49,19 @@ fn a_killed_hosted_worker_is_replaced_at_once() {
 fn median_time_to_replace_a_worker() {
     for hosted in [false, true] {
         let env = TestEnv::new().circus(NO_CHECKS);
-        let circusd =
-            env.start(&format!("[watcher:sleeper]\ncmd = sleep 1000\nuse_papa = {hosted}\n"));
-        let mut pid = circusd.wait_for_pids("sleeper", 1)[0];
+        let circusd = env.start(&format!(
+            "[watcher:sleeper]\ncmd = sleep 1000\nnumprocesses = 20\nuse_papa = {hosted}\n"
+        ));
+        // Each once: one that dies young for the second time is replaced late, on purpose.
+        let pids = circusd.wait_for_pids("sleeper", 20);
         let events = circusd.subscribe();
-        let mut times: Vec<_> = (0..20)
-            .map(|_| {
+        let mut times: Vec<_> = pids
+            .into_iter()
+            .map(|pid| {
                 let begin = Instant::now();
                 Handle::open(pid).expect("the worker runs").kill();
-                let spawn = events.wait_for("watcher.sleeper.spawn");
-                let time = begin.elapsed();
-                pid = spawn["process_pid"]
-                    .as_i64()
-                    .and_then(|pid| pid.try_into().ok())
-                    .expect("a pid");
-                // One that dies young is replaced late, on purpose.
-                std::thread::sleep(std::time::Duration::from_millis(300));
-                time
+                events.wait_for("watcher.sleeper.spawn");
+                begin.elapsed()
             })
             .collect();
         times.sort();

@@ -1,20 +1,16 @@
 //! What a process is started with: program, arguments, environment, directory, user, limits, descriptors.
 //! The names in the comments are cases of `tests/golden/behaviours.jsonl`.
 
-use circus_e2e::{Daemon, PATIENCE, TestEnv};
+use circus_e2e::{Daemon, TestEnv, waiting};
 use serde_json::json;
-use std::time::Instant;
 
 /// A file of /proc, with line ends in place of NUL bytes.
 fn proc(pid: i32, name: &str) -> String {
-    let read = || std::fs::read(format!("/proc/{pid}/{name}")).expect("it runs");
     // The system has no words and no environment of a process that is just becoming its program.
-    let end = Instant::now() + PATIENCE;
-    let mut bytes = read();
-    while bytes.is_empty() && Instant::now() < end {
-        std::thread::yield_now();
-        bytes = read();
-    }
+    let bytes = waiting::eventually(&format!("{name} of {pid}"), || {
+        let bytes = std::fs::read(format!("/proc/{pid}/{name}")).expect("it runs");
+        (!bytes.is_empty()).then_some(bytes)
+    });
     String::from_utf8_lossy(&bytes).replace('\0', "\n").trim_end().to_owned()
 }
 

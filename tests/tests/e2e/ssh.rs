@@ -161,7 +161,6 @@ fn both_kinds_of_endpoint_are_reached_through_ssh() {
         while !reading.is_finished() {
             // Refused while the one before it is carried out.
             circusd.call("set", serde_json::json!({"name": "w", "options": {"max_age": 0}}));
-            std::thread::yield_now();
         }
     });
     assert!(line.starts_with("watcher.w."), "{line}");
