@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 
 use super::PidFd;
+use crate::sys;
 
 /// The stack of the child, in bytes, without the page that holds what it reports.
 const STACK: usize = 64 * 1024;
@@ -48,7 +49,16 @@ impl From<io::Error> for Stillbirth {
 struct Stage(*mut c_void);
 
 impl Stage {
+    /// Under a limit (RLIMIT_AS) what the program has freed may be all that is left, and still be held by the
+    /// allocator, where no mapping can have it. So that is given back before there is no memory.
     fn new() -> io::Result<Self> {
+        Self::map().or_else(|_| {
+            sys::give_freed_memory_back();
+            Self::map()
+        })
+    }
+
+    fn map() -> io::Result<Self> {
         let (protection, flags) = (
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
