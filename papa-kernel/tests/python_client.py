@@ -56,7 +56,11 @@ p.make_process('two', 'sleep', args='100', working_dir='/', uid=os.getuid(), env
                rlimits={'nofile': 50}, stdout=papa.DEVNULL, stderr=papa.STDOUT, bufsize=4096)
 two = p.list_processes('t*')['two']
 pid = int(two['pid'])
-assert os.readlink('/proc/%d/cwd' % pid) == '/' and b'A=b c' in open('/proc/%d/environ' % pid, 'rb').read()
+environ = b''
+while not environ:
+    # Empty until the system has laid out the new program, which may be a moment after the kernel's answer.
+    environ = open('/proc/%d/environ' % pid, 'rb').read()
+assert os.readlink('/proc/%d/cwd' % pid) == '/' and b'A=b c' in environ
 assert ' 50 ' in [line for line in open('/proc/%d/limits' % pid) if 'open files' in line][0]
 with p.make_process('three', '/bin/sh', args=['-c', 'echo now'], watch_immediately=True) as now:
     out = b''
