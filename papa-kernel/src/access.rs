@@ -5,11 +5,10 @@
 use std::collections::BTreeSet;
 
 use nix::unistd::Uid;
+use papa_handover::Refusal;
 use papa_spawn::peer::Peer;
 use papa_spawn::users::{group_number, members, user_number};
 use protocol::papa::PROMPT;
-
-use crate::refusal::Refusal;
 
 /// Whom the flags `--allow-user` and `--allow-group` name, beside the kernel's own user and root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -9,16 +9,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use nix::sys::stat::{Mode, umask};
+use papa_handover::{Handover, REHEARSE, Refusal, rehearse};
 use papa_spawn::background::{self, Side};
 use papa_spawn::child;
 
 use crate::access::Access;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, State};
 use crate::listener::Listener;
-use crate::origin::Origin;
-use crate::refusal::Refusal;
-use crate::rehearsal::REHEARSE;
-use crate::upgrade::{self, Handover};
 
 /// The port of papa 1.0.6.
 const DEFAULT_PORT: u16 = 20202;
@@ -86,7 +83,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match parse(arguments.iter().cloned()) {
         Ok(Request::Help) => print(USAGE),
         Ok(Request::Version) => print(concat!("papa-kernel ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Request::Rehearse(snapshot)) => match upgrade::rehearse(snapshot, understand) {
+        Ok(Request::Rehearse(snapshot)) => match rehearse(snapshot, resume) {
             Ok(text) => print(&format!("{text}\n")),
             Err(error) => fail(&error.to_string(), 1),
         },
@@ -94,7 +91,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             Ok(text) => print(&format!("{text}\n")),
             Err(text) => fail(&text, 1),
         },
-        Ok(Request::Serve(options)) => match start(&options, Origin::new(&arguments)) {
+        Ok(Request::Serve(options)) => match start(&options, arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(text) => fail(&text, 1),
         },
@@ -170,9 +167,10 @@ fn check_arguments(arguments: Vec<OsString>) -> Result<Options, Refusal> {
     }
 }
 
-/// Whom a kernel with these arguments would serve.
-fn understand(arguments: Vec<OsString>) -> Result<Access, Refusal> {
-    access(&check_arguments(arguments)?)
+/// Makes a kernel of what another program holds.
+fn resume(state: State) -> Result<(), Refusal> {
+    let options = check_arguments(state.origin.arguments())?;
+    Kernel::new(state, access(&options)?).map(drop)
 }
 
 /// Whom the arguments admit.
@@ -187,10 +185,10 @@ fn take_over(handover: Handover, arguments: Vec<OsString>) -> ExitCode {
         start_logging(options.debug);
         show_title(options.title.as_deref().unwrap_or_default());
         let access = access(&options)?;
-        guard?.take_over(access)
+        Kernel::take_over(guard?, access)
     });
     match kernel {
-        Ok(kernel) => match upgrade::serve(kernel) {
+        Ok(kernel) => match kernel.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(&format!("the kernel's loop failed: {error}"), 1),
         },
@@ -199,7 +197,7 @@ fn take_over(handover: Handover, arguments: Vec<OsString>) -> ExitCode {
 }
 
 /// Listens and serves; with `--daemonize` in a process of its own.
-fn start(options: &Options, origin: Origin) -> Result<(), String> {
+fn start(options: &Options, arguments: Vec<OsString>) -> Result<(), String> {
     let launcher = if options.daemonize {
         match background::split().map_err(no_background)? {
             Side::Launcher(told) => return told,
@@ -209,18 +207,19 @@ fn start(options: &Options, origin: Origin) -> Result<(), String> {
         None
     };
     start_logging(options.debug);
-    let prepared = prepare(options, origin).map_err(|error| error.to_string()).and_then(|kernel| {
-        if options.daemonize {
-            leave_surroundings()?;
-        }
-        Ok(kernel)
-    });
+    let prepared =
+        prepare(options, arguments).map_err(|error| error.to_string()).and_then(|kernel| {
+            if options.daemonize {
+                leave_surroundings()?;
+            }
+            Ok(kernel)
+        });
     match (prepared, launcher) {
         (Ok(kernel), launcher) => {
             if let Some(launcher) = launcher {
                 launcher.ready();
             }
-            upgrade::serve(kernel).map_err(|error| format!("the kernel's loop failed: {error}"))
+            kernel.run().map_err(|error| format!("the kernel's loop failed: {error}"))
         }
         (Err(text), Some(launcher)) => {
             launcher.failed(&text);
@@ -230,7 +229,7 @@ fn start(options: &Options, origin: Origin) -> Result<(), String> {
     }
 }
 
-fn prepare(options: &Options, origin: Origin) -> Result<Kernel, Refusal> {
+fn prepare(options: &Options, arguments: Vec<OsString>) -> Result<Kernel, Refusal> {
     if let Some(title) = &options.title {
         show_title(title);
     }
@@ -242,8 +241,7 @@ fn prepare(options: &Options, origin: Origin) -> Result<Kernel, Refusal> {
     child::raise_own_limits();
     // A circusd that starts us has a short one, and what we start would get it. No harm if it stays.
     let _ = papa_spawn::sys::set_time_slice(None);
-    Kernel::new(listener, access, origin)
-        .map_err(|error| Refusal::new(format!("cannot start: {error}")))
+    Kernel::new(State::new(listener, arguments), access)
 }
 
 /// Shows what the kernel belongs to; without a name, what it is. After an upgrade the system would

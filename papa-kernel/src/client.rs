@@ -11,13 +11,13 @@ use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{Shutdown, shutdown};
+use papa_handover::Descriptor;
+use papa_handover::field::Entry;
 use papa_spawn::peer;
 use protocol::papa::{PROMPT, RequestLines};
 
 use crate::budget::can_grow_to;
-use crate::descriptor::Descriptor;
 use crate::poller::ClientId;
-use crate::snapshot::field::Entry;
 use crate::watch::Watch;
 
 /// The longest request line, in bytes. Twice what Linux passes to a program, so that an exact

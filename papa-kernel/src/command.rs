@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use papa_handover::Refusal;
 use papa_spawn::child::{self, ChildSpec, Credentials};
 use protocol::papa::{
     Command, Form, Noun, OfSocket, Pattern, ProcessSpec, SocketSpec, ValueRow, first_missing,
@@ -17,7 +18,6 @@ use crate::budget::can_grow_to;
 use crate::info;
 use crate::poller::{Poller, ProcessId};
 use crate::process_table::{Hosted, RunsAs};
-use crate::refusal::Refusal;
 use crate::tables::Tables;
 
 /// The longest note beside a process, in bytes.

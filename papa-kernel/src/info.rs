@@ -1,6 +1,7 @@
 //! The answer to `info`: the kernel about itself, one `key=value` line each.
 
-use crate::snapshot::FORMAT;
+use papa_handover::snapshot::FORMAT;
+
 use crate::tables::Tables;
 
 /// The lines, without a line feed after the last.

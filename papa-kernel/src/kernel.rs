@@ -8,7 +8,6 @@ mod state;
 mod upgrading;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -16,21 +15,18 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use papa_handover::{Refusal, Rehearsal};
 use protocol::papa::{GREETING, PROMPT};
 
 pub(crate) use state::State;
-pub(crate) use upgrading::Takeover;
 
 use crate::access::Access;
 use crate::budget::Budget;
 use crate::client::{Client, Mode};
 use crate::command::now;
 use crate::flow::Flow;
-use crate::listener::Listener;
-use crate::origin::Origin;
 use crate::poller::{ClientId, Poller, ProcessId, Source};
 use crate::process_table::PipeRead;
-use crate::rehearsal::Rehearsal;
 use crate::session::{self, Progress};
 
 /// Connections taken in one turn.
@@ -63,65 +59,47 @@ pub(crate) struct Kernel {
     /// Given up for a moment when descriptors run out, to turn a client away.
     spare: Option<OwnedFd>,
     buffer: Vec<u8>,
-    /// What stands between the name of the program and its arguments.
-    role: Vec<OsString>,
     /// Another program shows that it can take over.
     rehearsal: Option<Rehearsal>,
-    /// One has shown it and does so at the end of the turn.
-    takeover: Option<Takeover>,
-}
-
-/// Why the loop has ended.
-#[derive(Debug)]
-pub(crate) enum Ended {
-    /// The end was asked for.
-    Asked,
-    /// Another program can take over. If it does not, the loop can go on.
-    Takeover(Takeover),
 }
 
 impl Kernel {
-    /// Takes over a listener and the process' signals.
-    pub(crate) fn new(listener: Listener, access: Access, origin: Origin) -> io::Result<Self> {
-        let state = State::new(listener, origin.program, origin.arguments);
-        let kernel = Self::assemble(state, access, Poller::new()?, open_signals()?, origin.role);
-        kernel.register_own()?;
-        Ok(kernel)
-    }
-
-    fn assemble(
-        state: State,
-        access: Access,
-        poller: Poller,
-        signals: SignalFd,
-        role: Vec<OsString>,
-    ) -> Self {
-        Self {
-            state,
-            poller,
+    /// Takes over the process' signals, and goes on from a state whose descriptors are open. Everybody is
+    /// served once, since what was due is not kept. Descriptors that came over an exec are not owned yet:
+    /// dropping this closes nothing that a predecessor needs, and removes no path of a socket.
+    pub(crate) fn new(state: State, access: Access) -> Result<Self, Refusal> {
+        let cannot_wait = |errors: io::Error| Refusal::to("wait for events")(errors);
+        let kernel = Self {
+            poller: Poller::new().map_err(cannot_wait)?,
             access,
             refused: VecDeque::new(),
             budget: Budget::default(),
             flow: Flow::default(),
-            signals,
-            due: BTreeSet::new(),
+            signals: open_signals().map_err(cannot_wait)?,
+            due: state.clients.keys().copied().collect(),
             later: BTreeMap::new(),
             terminated: false,
             spare: spare_descriptor(),
             buffer: vec![0; PIPE_BUFFER],
-            role,
             rehearsal: None,
-            takeover: None,
-        }
+            state,
+        };
+        kernel.register().map_err(cannot_wait)?;
+        Ok(kernel)
     }
 
-    fn register_own(&self) -> io::Result<()> {
+    /// Reports everything that happens from now on.
+    fn register(&self) -> io::Result<()> {
         self.poller.add(&self.state.listener, Source::Listener, EpollFlags::EPOLLIN)?;
-        self.poller.add(&self.signals, Source::Signals, EpollFlags::EPOLLIN)
+        self.poller.add(&self.signals, Source::Signals, EpollFlags::EPOLLIN)?;
+        self.state.tables.processes.register(&self.poller)?;
+        self.state.clients.iter().try_for_each(|(id, client)| {
+            self.poller.add(client, Source::Client(*id), EpollFlags::empty())
+        })
     }
 
-    /// Serves until the end is asked for or another program can take over.
-    pub(crate) fn run(&mut self) -> io::Result<Ended> {
+    /// Serves until the end is asked for, in this program or in those that take over from it.
+    pub(crate) fn run(mut self) -> io::Result<()> {
         while !self.is_over() {
             for (source, flags) in self.poller.wait(self.timeout())? {
                 self.handle(source, flags)?;
@@ -135,8 +113,8 @@ impl Kernel {
             self.keep_to_budget();
             self.flow.resume(&mut self.state.tables.processes, &self.poller);
             self.state.tables.processes.reap_doomed();
-            if let Some(takeover) = self.takeover.take() {
-                return Ok(Ended::Takeover(takeover));
+            if let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.is_over()) {
+                self.end_rehearsal(rehearsal);
             }
         }
         if let Some(rehearsal) = self.rehearsal.take() {
@@ -147,7 +125,7 @@ impl Kernel {
         if hosted > 0 {
             tracing::warn!(hosted, "ending while hosted processes run; their output is lost");
         }
-        Ok(Ended::Asked)
+        Ok(())
     }
 
     /// How long the loop may sleep.
@@ -179,7 +157,7 @@ impl Kernel {
                     self.due.insert(id);
                 }
             }
-            Source::Rehearsal => self.advance_rehearsal(),
+            Source::Rehearsal => self.rehearsal.iter_mut().for_each(Rehearsal::advance),
             Source::Stdout(id) => self.read_output(id, false),
             Source::Stderr(id) => self.read_output(id, true),
             Source::Exit(id) => {

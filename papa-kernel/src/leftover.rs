@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
+use papa_handover::Descriptor;
 
-use crate::descriptor::Descriptor;
 use crate::poller::ProcessId;
 
 /// Pipes kept; beyond that the oldest is closed.

@@ -12,14 +12,13 @@ use std::path::{Path, PathBuf};
 use bincode::{Decode, Encode};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{SockFlag, accept4, setsockopt, sockopt};
+use papa_handover::{Descriptor, Refusal};
 use papa_spawn::errno::errno_text;
 use papa_spawn::peer::{self, Peer};
 use papa_spawn::socket::{self, BindError, Family, SocketSpec};
 use papa_spawn::sys;
 
 use crate::access::{Access, PathAccess};
-use crate::descriptor::Descriptor;
-use crate::refusal::Refusal;
 
 /// Connections that may wait for the loop.
 const BACKLOG: u32 = 1024;

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 
 use bincode::{Decode, Encode};
+use papa_handover::field::Bytes;
 
 use crate::budget::can_grow_to;
-use crate::snapshot::field::Bytes;
 
 /// A record without its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
+use papa_handover::field::{Fresh, Table};
 use papa_spawn::child::{Exit, PidFd, Spawned};
 use protocol::papa::ProcessSpec;
 
@@ -24,7 +25,6 @@ pub(crate) use hosted::{Hosted, PipeRead, RunsAs};
 
 use crate::leftover::Leftovers;
 use crate::poller::{ClientId, Poller, ProcessId, Source};
-use crate::snapshot::field::{Fresh, Table};
 
 /// Hosted processes by name and by number.
 #[derive(Debug, Default, Encode, Decode)]

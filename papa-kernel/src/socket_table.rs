@@ -6,12 +6,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use bincode::{Decode, Encode};
+use papa_handover::field::{Entry, Request, Table};
+use papa_handover::{Descriptor, Refusal};
 use papa_spawn::socket::{self, BindError, Bound};
 use protocol::papa::{Form, Kind, SocketRow, SocketSpec};
-
-use crate::descriptor::Descriptor;
-use crate::refusal::Refusal;
-use crate::snapshot::field::{Entry, Request, Table};
 
 /// A managed socket.
 #[derive(Debug, Encode, Decode)]

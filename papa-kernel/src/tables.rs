@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
+use papa_handover::field::Fresh;
 
 use crate::process_table::ProcessTable;
-use crate::snapshot::field::Fresh;
 use crate::socket_table::SocketTable;
 
 /// What the verbs cannot see by themselves.

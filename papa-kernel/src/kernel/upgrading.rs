@@ -1,34 +1,38 @@
-//! The kernel's part in an upgrade: from the request to the moment before the exec.
+//! The kernel's part in an upgrade, on both sides of the exec.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use papa_spawn::successor::{Candidate, write_sealed};
+use nix::sys::epoll::EpollFlags;
+use papa_handover::{Answer, Guarded, Refusal, Rehearsal, hand_over};
+use papa_spawn::successor::Candidate;
 use protocol::papa::PROMPT;
 
 use super::Kernel;
+use crate::access::Access;
 use crate::budget::can_grow_to;
 use crate::client::Mode;
-use crate::origin::SNAPSHOT_NAME;
-use crate::poller::ClientId;
-use crate::refusal::Refusal;
-use crate::rehearsal::Rehearsal;
-
-/// A program that has shown that it can take over, and who asked for it.
-#[derive(Debug)]
-pub(crate) struct Takeover {
-    pub(crate) candidate: Candidate,
-    pub(crate) requester: ClientId,
-}
+use crate::poller::{ClientId, Source};
 
 impl Kernel {
+    /// Goes on where another program has left off.
+    pub(crate) fn take_over(left: Guarded, access: Access) -> Result<Self, Refusal> {
+        let (state, answer) = left.receive()?;
+        let mut kernel = Self::new(state, access)?;
+        left.settle(&kernel.state)?;
+        kernel.state.restore_shield();
+        kernel.answer_upgrade(kernel.state.requester, answer);
+        Ok(kernel)
+    }
+
     /// Starts the rehearsal of the program at `path`, or answers why not.
     pub(super) fn begin_upgrade(&mut self, requester: ClientId, path: Option<Vec<u8>>) {
-        let begun = if self.rehearsal.is_some() || self.takeover.is_some() {
+        let begun = if self.rehearsal.is_some() {
             Err(Refusal::new("An upgrade is under way"))
         } else {
-            self.rehearse(requester, path)
+            self.state.requester = requester;
+            self.rehearse(path)
         };
         match begun {
             Ok(rehearsal) => self.rehearsal = Some(rehearsal),
@@ -36,54 +40,50 @@ impl Kernel {
         }
     }
 
-    fn rehearse(
-        &mut self,
-        requester: ClientId,
-        path: Option<Vec<u8>>,
-    ) -> Result<Rehearsal, Refusal> {
-        let path = path.unwrap_or_else(|| self.state.program().to_vec());
-        let program = PathBuf::from(OsString::from_vec(path.clone()));
-        if !program.is_absolute() {
-            let shown = program.display();
+    fn rehearse(&mut self, path: Option<Vec<u8>>) -> Result<Rehearsal, Refusal> {
+        let path = path.map(|path| PathBuf::from(OsString::from_vec(path)));
+        let path = path.unwrap_or_else(|| self.state.origin.program());
+        if !path.is_absolute() {
+            let shown = path.display();
             return Err(Refusal::new(format!(
                 "The path of the new kernel must be absolute, not \"{shown}\""
             )));
         }
-        let candidate = Candidate::open(program)?;
+        let candidate = Candidate::open(path)?;
         let held = self.state.tables.processes.unread() as usize + self.budget.held();
         // The snapshot, the buffer it grows from, and its copy in the new program.
         if !can_grow_to(4 * held) {
             return Err(Refusal::new("The kernel has no memory for a snapshot"));
         }
-        let copy = self.state.encode_for(requester, &path)?;
-        let copy = write_sealed(SNAPSHOT_NAME, &copy).map_err(Refusal::to("write a snapshot"))?;
-        Rehearsal::begin(requester, candidate, &copy, &self.role, &self.poller)
+        let rehearsal = Rehearsal::begin(&mut self.state, candidate)?;
+        let watch = |fd| self.poller.add(fd, Source::Rehearsal, EpollFlags::EPOLLIN);
+        if let Err(error) = rehearsal.events().try_for_each(watch) {
+            // Unwatched it could run for ever.
+            rehearsal.cancel();
+            return Err(Refusal::to("watch the rehearsal")(error));
+        }
+        Ok(rehearsal)
     }
 
-    /// Something has happened to the rehearsal.
-    pub(super) fn advance_rehearsal(&mut self) {
-        let Some(mut rehearsal) = self.rehearsal.take() else { return };
-        if !rehearsal.advance(&mut self.buffer) {
-            self.rehearsal = Some(rehearsal);
-            return;
-        }
-        let requester = rehearsal.requester;
-        match rehearsal.judge(&mut self.buffer) {
-            Ok(candidate) => self.takeover = Some(Takeover { candidate, requester }),
-            Err(error) => self.answer_upgrade(requester, Err(error.to_string())),
-        }
+    /// Becomes the program that has shown that it can take over. If it cannot, everything goes on.
+    pub(super) fn end_rehearsal(&mut self, rehearsal: Rehearsal) {
+        let error = match rehearsal.judge() {
+            Ok(candidate) => hand_over(&mut self.state, &candidate),
+            Err(error) => error,
+        };
+        self.answer_upgrade(self.state.requester, Err(error.to_string()));
     }
 
     /// Tells whoever asked for the upgrade how it ended.
-    pub(crate) fn answer_upgrade(&mut self, requester: ClientId, result: Result<String, String>) {
-        match &result {
+    pub(super) fn answer_upgrade(&mut self, requester: ClientId, answer: Answer) {
+        match &answer {
             Ok(text) => tracing::info!(text, "upgraded"),
             Err(text) => tracing::warn!(text, "no upgrade"),
         }
         let Some(client) = self.state.clients.get_mut(&requester) else { return };
         if matches!(client.mode, Mode::Upgrading) {
             client.mode = Mode::Commands;
-            let text = match result {
+            let text = match answer {
                 Ok(text) => text,
                 Err(text) => format!("Error: {}", text.replace('\n', " ")),
             };

@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
+use papa_handover::Descriptor;
+use papa_handover::field::{Entry, Fresh, Request};
 use papa_spawn::child::{Credentials, Exit, Output, PidFd, Spawned};
 use protocol::papa::{DEFAULT_BUFFER, OutputMode, ProcessRow, ProcessSpec};
 
-use crate::descriptor::Descriptor;
 use crate::output::{RecordView, Ring};
 use crate::poller::{ClientId, Poller, ProcessId, Source};
-use crate::snapshot::field::{Entry, Fresh, Request};
 
 /// How far one client has read one process.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]

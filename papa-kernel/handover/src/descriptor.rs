@@ -11,11 +11,11 @@ use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
 use papa_spawn::sys;
 
-use crate::snapshot::field::wrong;
+use crate::field::wrong;
 
 /// An open file, kept in a snapshot as its number, which stays valid over an exec.
 #[derive(Debug)]
-pub(crate) struct Descriptor {
+pub struct Descriptor {
     number: Cell<RawFd>,
     /// It is closed with this.
     owned: Cell<bool>,
@@ -23,11 +23,14 @@ pub(crate) struct Descriptor {
 
 /// What a descriptor is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A socket.
     Socket,
+    /// A pipe.
     Pipe,
     /// A pidfd; of a child that has ended and may be reaped already, or of one that is still to be.
     Child {
+        /// Whether it has ended.
         ended: bool,
     },
 }
@@ -38,7 +41,8 @@ impl Descriptor {
         self.owned.set(true);
     }
 
-    pub(crate) fn is_owned(&self) -> bool {
+    /// Whether it is closed with this.
+    pub fn is_owned(&self) -> bool {
         self.owned.get()
     }
 

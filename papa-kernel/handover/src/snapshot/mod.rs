@@ -5,21 +5,19 @@
 //! ```
 //!
 //! Numbers in the header are little-endian. The payload is not self-describing: it is the fields of
-//! `kernel::State` and all that it holds, in the order in which they stand there. So the newest
+//! the kernel's `State` and all that it holds, in the order in which they stand there. So the newest
 //! format needs no types of its own, and **any** change of a field that is kept is a new format: the
 //! types as they were move to a file here (`v1.rs`), with a conversion to those that took their place.
-//! A kernel reads every format it ships and writes the newest. [`field`] has the fields whose form is
+//! A kernel reads every format it ships and writes the newest. [`crate::field`] has the fields whose form is
 //! not that of their type. Processes and sockets are kept as the exact request line that makes them,
 //! whose grammar is fixed by the protocol, so a new option needs no new format.
 //!
-//! Nothing here knows a live type. The golden files in `tests/snapshots` must load for ever, and as
+//! Nothing here knows a live type. The golden files in `papa-kernel/tests/snapshots` must load for ever, and as
 //! long as their format is the newest they are written the same to the byte.
 
 mod encoding;
-pub(crate) mod field;
 mod header;
-#[cfg(test)]
-mod tests;
 
-pub(crate) use encoding::{decode, decode_payload, encode};
-pub(crate) use header::{FORMAT, LARGEST, SnapshotError};
+pub use encoding::{decode, decode_payload, encode};
+pub(crate) use header::LARGEST;
+pub use header::{FORMAT, SnapshotError};

@@ -14,7 +14,10 @@ const V1: bincode::config::Configuration<
 > = bincode::config::standard().with_limit::<LARGEST>();
 
 /// The snapshot of `state`, in the newest format.
-pub(crate) fn encode<S: Encode>(state: &S) -> Result<Vec<u8>, SnapshotError> {
+///
+/// # Errors
+/// It is larger than a snapshot may be.
+pub fn encode<S: Encode>(state: &S) -> Result<Vec<u8>, SnapshotError> {
     let payload = bincode::encode_to_vec(WithHead(state), V1);
     let mut snapshot = payload.map_err(|error| SnapshotError::Encode(error.to_string()))?;
     header::complete(&mut snapshot)?;
@@ -22,12 +25,18 @@ pub(crate) fn encode<S: Encode>(state: &S) -> Result<Vec<u8>, SnapshotError> {
 }
 
 /// The state in `snapshot`, which may be of any format that this version ships.
-pub(crate) fn decode<S: bincode::Decode<()>>(snapshot: &[u8]) -> Result<S, SnapshotError> {
+///
+/// # Errors
+/// It is damaged, or of a format that is not known here.
+pub fn decode<S: bincode::Decode<()>>(snapshot: &[u8]) -> Result<S, SnapshotError> {
     decode_payload(header::verify(snapshot)?)
 }
 
 /// The state in a payload of format 1 without a head.
-pub(crate) fn decode_payload<S: bincode::Decode<()>>(payload: &[u8]) -> Result<S, SnapshotError> {
+///
+/// # Errors
+/// It is damaged.
+pub fn decode_payload<S: bincode::Decode<()>>(payload: &[u8]) -> Result<S, SnapshotError> {
     let decoded = bincode::decode_from_slice(payload, V1);
     let (state, used) = decoded.map_err(|error| {
         SnapshotError::Decode(match error {

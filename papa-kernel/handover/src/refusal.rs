@@ -11,15 +11,16 @@ use papa_spawn::errno::errno_text;
 
 /// The reason, one sentence without its full stop.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refusal(String);
+pub struct Refusal(String);
 
 impl Refusal {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
+    /// The reason in these words.
+    pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
     /// The system has refused a step: `Could not STEP - [Errno ...] ...`.
-    pub(crate) fn to(step: &str) -> impl Fn(io::Error) -> Self + '_ {
+    pub fn to(step: &str) -> impl Fn(io::Error) -> Self + '_ {
         move |source| Self(format!("Could not {step} - {}", errno_text(&source)))
     }
 }

@@ -2,35 +2,41 @@
 
 use std::time::{Duration, Instant};
 
+use papa_handover::snapshot::encode;
+use papa_handover::stand_in;
 use proptest::prelude::*;
 
-use super::header::HEAD;
 use super::*;
-use crate::kernel::State;
+use crate::access::Access;
+use crate::is_acceptable_snapshot;
+use crate::kernel::Kernel;
+
+/// Length of the head.
+const HEAD: usize = 26;
 
 /// A stack as it may be met: two sockets, values, a process that runs and is watched, one that has
 /// ended, one that was removed; a client for each mode. Written by version 0.1.0.
-const STACK: &[u8] = include_bytes!("../../tests/snapshots/v1-stack.bin");
+const STACK: &[u8] = include_bytes!("../../../tests/snapshots/v1-stack.bin");
 /// What a kernel of version 0.1.0 wrote, which held sockets of all kinds, processes that run, have ended and
 /// left a pipe behind, and clients that watch, wait and leave.
-const KERNEL: &[u8] = include_bytes!("../../tests/snapshots/v1-kernel.bin");
+const KERNEL: &[u8] = include_bytes!("../../../tests/snapshots/v1-kernel.bin");
 
 proptest! {
     #[test]
     fn a_snapshot_that_was_cut_or_changed_is_refused(at: prop::sample::Index, bit in 0..8u8) {
         let at = at.index(STACK.len());
-        prop_assert!(State::decode(&STACK[..at]).is_err());
+        prop_assert!(State::decode_snapshot(&STACK[..at]).is_err());
         let mut changed = STACK.to_vec();
         changed[at] ^= 1 << bit;
-        prop_assert!(State::decode(&changed).is_err());
+        prop_assert!(State::decode_snapshot(&changed).is_err());
         let mut longer = STACK.to_vec();
         longer.push(0);
-        prop_assert!(State::decode(&longer).is_err());
+        prop_assert!(State::decode_snapshot(&longer).is_err());
     }
 
     #[test]
     fn no_bytes_are_too_strange(bytes: Vec<u8>) {
-        crate::upgrade::is_acceptable_snapshot(&bytes);
+        is_acceptable_snapshot(&bytes);
     }
 }
 
@@ -46,15 +52,15 @@ fn a_length_that_is_not_there_is_refused_before_memory_is_taken() {
 fn a_newer_format_is_named() {
     let mut snapshot = STACK.to_vec();
     snapshot[8] = 2;
-    let text = State::decode(&snapshot).unwrap_err().to_string();
+    let text = State::decode_snapshot(&snapshot).unwrap_err().to_string();
     assert_eq!(text, "snapshot format 2 is not known here, only formats up to 1");
 }
 
 #[test]
 fn golden_snapshots_load_for_ever() {
-    let state = State::decode(KERNEL).unwrap();
+    let state = State::decode_snapshot(KERNEL).unwrap();
     assert!(encode(&state).unwrap() == KERNEL, "format 1 is still written the same");
-    let state = State::decode(STACK).unwrap();
+    let state = State::decode_snapshot(STACK).unwrap();
     let shown = format!("{state:?}");
     let fields = [
         "version: \"0.1.0\"",
@@ -70,6 +76,15 @@ fn golden_snapshots_load_for_ever() {
     for field in fields {
         assert!(shown.contains(field), "{field} is not in {shown}");
     }
+}
+
+#[test]
+fn a_golden_snapshot_makes_a_kernel_that_writes_the_same_one() {
+    let state = State::decode_snapshot(STACK).unwrap();
+    stand_in(&state).unwrap();
+    let before = encode(&state).unwrap();
+    let kernel = Kernel::new(state, Access::default()).unwrap();
+    assert_eq!(encode(&kernel.state).unwrap(), before);
 }
 
 /// Changes the golden snapshot at random, as often as `goes_on` says, and decodes it. Not guided by
@@ -103,7 +118,7 @@ fn change_the_golden_snapshot(mut goes_on: impl FnMut(u64) -> bool) {
         }
         runs += 1;
         readable += u64::from(State::decode_payload(&payload).is_ok());
-        crate::upgrade::is_acceptable_snapshot(&payload);
+        is_acceptable_snapshot(&payload);
     }
     assert!(readable > 0 && readable < runs, "{readable} of {runs} were readable");
     eprintln!("{runs} changed snapshots, {readable} of them readable");

@@ -1,24 +1,24 @@
 //! What one program leaves to the next, and the way back.
 //!
-//! Until [`Guarded::take_over`] has succeeded nothing that came over the exec is closed or changed, so
+//! Until [`Guarded::settle`] has succeeded nothing that came over the exec is closed or changed, so
 //! that the predecessor finds all of it when it comes back.
 
 use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 
-use papa_spawn::successor::{WayBack, become_program, read_sealed};
+use papa_spawn::successor::{WayBack, become_program};
 use papa_spawn::sys;
 
-use super::{environment_with, fault, no_kernel, received};
-use crate::access::Access;
-use crate::kernel::{Kernel, State};
-use crate::origin::{PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE};
+use crate::carried::Carried;
+use crate::message::{
+    PREDECESSOR_VARIABLE, ROLLBACK_VARIABLE, SNAPSHOT_VARIABLE, environment, read_snapshot,
+};
 use crate::refusal::Refusal;
-use crate::snapshot::{FORMAT, LARGEST};
+use crate::{fault, received};
 
 /// What the environment says about a predecessor.
 #[derive(Debug, Clone)]
-pub(crate) struct Handover {
+pub struct Handover {
     snapshot: RawFd,
     /// The old program.
     predecessor: RawFd,
@@ -28,7 +28,10 @@ pub(crate) struct Handover {
 
 impl Handover {
     /// The handover that this program was started for, if it was.
-    pub(crate) fn from_environment() -> Result<Option<Self>, Refusal> {
+    ///
+    /// # Errors
+    /// The environment makes no sense.
+    pub fn from_environment() -> Result<Option<Self>, Refusal> {
         let number = |name: &'static str| {
             let text = std::env::var(name).ok();
             let number = text.and_then(|text| text.parse().ok());
@@ -50,11 +53,14 @@ impl Handover {
     }
 
     /// From now on a panic or a crash leads back to the predecessor.
-    pub(crate) fn guard(&self) -> std::io::Result<Guarded> {
+    ///
+    /// # Errors
+    /// The handlers of crashes cannot be installed.
+    pub fn guard(&self) -> std::io::Result<Guarded> {
         let mut way_back = None;
         if self.failure.is_none() {
             let variables = self.variables("the new kernel crashed");
-            way_back = Some(WayBack::arm(self.predecessor, &environment_with(&variables), None)?);
+            way_back = Some(WayBack::arm(self.predecessor, &environment(&variables), None)?);
         }
         let handover = self.clone();
         // Before unwinding, which would close what the predecessor needs.
@@ -77,7 +83,7 @@ impl Handover {
 
     /// Becomes the predecessor again, which answers with `reason`. Returns only if there is no way
     /// back, with what to say about that.
-    pub(crate) fn roll_back(&self, reason: &str) -> String {
+    pub fn roll_back(&self, reason: &str) -> String {
         if self.failure.is_some() {
             return format!("the upgrade failed and so did going back: {reason}");
         }
@@ -86,63 +92,52 @@ impl Handover {
             Err(error) => failed(error),
             Ok(fd) => {
                 let fd = ManuallyDrop::new(fd);
-                failed(become_program(&*fd, &environment_with(&self.variables(reason))))
+                failed(become_program(&*fd, &environment(&self.variables(reason))))
             }
         }
     }
 }
 
+/// What to say to whoever asked for an upgrade.
+pub type Answer = Result<String, String>;
+
 /// A handover whose failure is provided for.
 #[derive(Debug)]
-pub(crate) struct Guarded {
+pub struct Guarded {
     handover: Handover,
     way_back: Option<WayBack>,
 }
 
 impl Guarded {
-    /// The kernel that goes on where the predecessor left off; the client that asked for it gets
-    /// its answer.
+    /// Everything that the predecessor held, and what to answer to whoever asked for the upgrade.
     ///
     /// # Errors
     /// What failed; everything is as it was, for [`Handover::roll_back`].
-    pub(crate) fn take_over(self, access: Access) -> Result<Kernel, Refusal> {
-        let Self { handover, way_back } = self;
-        let file = sys::duplicate(handover.snapshot)
-            .map_err(|error| Refusal::new(format!("there is no snapshot: {error}")))?;
-        let snapshot = read_sealed(&file, LARGEST)?;
-        let mut state = State::decode(&snapshot)?;
-        let answer = answer(&handover, &state);
-        if handover.failure.is_none() {
-            state.succeed();
+    pub fn receive<S: Carried>(&self) -> Result<(S, Answer), Refusal> {
+        let Handover { snapshot, failure, .. } = &self.handover;
+        let mut state: S = read_snapshot(*snapshot)?;
+        let answer = state.origin().arrive(failure.as_deref());
+        if failure.is_none() {
             fault::in_takeover()?;
         }
         received::verify(&state)?;
-        let mut kernel = Kernel::resume(state, access).map_err(no_kernel)?;
+        Ok((state, answer))
+    }
+
+    /// From now on everything is this program's, and there is no way back.
+    ///
+    /// # Errors
+    /// As [`Guarded::receive`].
+    pub fn settle(self, state: &impl Carried) -> Result<(), Refusal> {
         sys::close_all_on_exec()?;
 
-        // From here on there is no way back, and nothing left that could fail.
-        kernel.claim();
-        if let Some(way_back) = way_back {
+        // Nothing is left that could fail.
+        state.descriptors().for_each(|(fd, _)| fd.claim());
+        if let Some(way_back) = self.way_back {
             way_back.disarm();
         }
         drop(std::panic::take_hook());
-        drop((sys::adopt(handover.snapshot), sys::adopt(handover.predecessor)));
-        kernel.answer_upgrade(kernel.state.requester, answer);
-        Ok(kernel)
-    }
-}
-
-fn answer(handover: &Handover, state: &State) -> Result<String, String> {
-    let was = &state.version;
-    match &handover.failure {
-        None => Ok(format!(
-            "ok papa-kernel {}, snapshot format {FORMAT}, was {was}",
-            env!("CARGO_PKG_VERSION")
-        )),
-        Some(reason) => {
-            let path = state.successor();
-            let path = path.display();
-            Err(format!("{path} could not take over and was rolled back - {reason}"))
-        }
+        drop((sys::adopt(self.handover.snapshot), sys::adopt(self.handover.predecessor)));
+        Ok(())
     }
 }

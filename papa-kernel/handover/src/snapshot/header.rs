@@ -2,7 +2,7 @@
 //! one.
 
 /// The format written by this version.
-pub(crate) const FORMAT: u16 = 1;
+pub const FORMAT: u16 = 1;
 /// A snapshot is never larger than this, in bytes.
 pub(crate) const LARGEST: usize = 1 << 30;
 /// Length of the head.
@@ -12,19 +12,31 @@ const MAGIC: &[u8; 8] = b"PAPAKRNL";
 
 /// Bytes are not a snapshot that this version can read, or a snapshot cannot be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SnapshotError {
+pub enum SnapshotError {
+    /// It does not begin like one.
     #[error("not a snapshot of a kernel")]
     NotASnapshot,
+    /// It was written by a newer kernel.
     #[error("snapshot format {0} is not known here, only formats up to {FORMAT}")]
     UnknownFormat(u16),
+    /// Something is missing or left over.
     #[error("the snapshot has {found} bytes, its head says {expected}")]
-    Length { expected: u64, found: u64 },
+    Length {
+        /// What the head says, in bytes.
+        expected: u64,
+        /// What follows it, in bytes.
+        found: u64,
+    },
+    /// The payload has changed.
     #[error("the snapshot is damaged: its checksum does not match")]
     Checksum,
+    /// It would take too much memory.
     #[error("the snapshot has {0} bytes, more than the limit of {LARGEST}")]
     TooLarge(u64),
+    /// The payload makes no state.
     #[error("the snapshot cannot be decoded: {0}")]
     Decode(String),
+    /// The state makes no payload.
     #[error("the snapshot cannot be encoded: {0}")]
     Encode(String),
 }

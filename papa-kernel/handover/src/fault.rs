@@ -7,7 +7,7 @@ fn is_asked_for(fault: &str) -> bool {
     cfg!(debug_assertions) && std::env::var_os("PAPA_TEST_FAULT").is_some_and(|name| name == fault)
 }
 
-pub(super) fn in_rehearsal() {
+pub(crate) fn in_rehearsal() {
     if is_asked_for("rehearsal-crash") {
         std::process::abort();
     }
@@ -16,13 +16,13 @@ pub(super) fn in_rehearsal() {
     }
 }
 
-pub(super) fn in_exec() -> std::io::Result<()> {
+pub(crate) fn in_exec() -> std::io::Result<()> {
     let error =
         is_asked_for("exec-error").then(|| std::io::Error::from_raw_os_error(libc::ENOEXEC));
     error.map_or(Ok(()), Err)
 }
 
-pub(super) fn in_takeover() -> Result<(), Refusal> {
+pub(crate) fn in_takeover() -> Result<(), Refusal> {
     assert!(!is_asked_for("takeover-panic"), "a test asked for it");
     if is_asked_for("takeover-abort") {
         std::process::abort();

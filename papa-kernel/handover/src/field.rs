@@ -29,7 +29,7 @@ bincode::impl_borrow_decode!(Bytes);
 
 /// What is not kept, and begins anew in the next program.
 #[derive(Debug, Default)]
-pub(crate) struct Fresh<T>(pub(crate) T);
+pub struct Fresh<T>(pub T);
 
 impl<T> Encode for Fresh<T> {
     fn encode<E: Encoder>(&self, _: &mut E) -> Result<(), EncodeError> {
@@ -45,7 +45,7 @@ impl<C, T: Default> Decode<C> for Fresh<T> {
 
 /// Bytes of a ring, kept in the two parts in which they lie.
 #[derive(Debug, Default)]
-pub(crate) struct Bytes(VecDeque<u8>);
+pub struct Bytes(VecDeque<u8>);
 
 impl Deref for Bytes {
     type Target = VecDeque<u8>;
@@ -76,15 +76,17 @@ impl<C> Decode<C> for Bytes {
 }
 
 /// An entry of a [`Table`], which knows its own key.
-pub(crate) trait Entry {
+pub trait Entry {
+    /// What it is found by.
     type Key: Ord + Debug;
 
+    /// The key of this entry.
     fn key(&self) -> Self::Key;
 }
 
 /// Entries by key, kept as a list in that order.
 #[derive(Debug)]
-pub(crate) struct Table<T: Entry>(BTreeMap<T::Key, T>);
+pub struct Table<T: Entry>(BTreeMap<T::Key, T>);
 
 impl<T: Entry> Default for Table<T> {
     fn default() -> Self {
@@ -126,7 +128,7 @@ impl<C, T: Entry + Decode<C>> Decode<C> for Table<T> {
 
 /// What a client asked for, kept as the exact request line that asks for it.
 #[derive(Debug, Clone)]
-pub(crate) struct Request<S>(pub(crate) S);
+pub struct Request<S>(pub S);
 
 impl<S> Deref for Request<S> {
     type Target = S;
@@ -137,9 +139,11 @@ impl<S> Deref for Request<S> {
 }
 
 /// What has a request line.
-pub(crate) trait Line: Sized {
+pub trait Line: Sized {
+    /// Appends the line, without its line feed.
     fn print_exact(&self, out: &mut Vec<u8>);
 
+    /// What the command asks for, if it is this.
     fn of_command(command: Command) -> Option<Self>;
 }
 
