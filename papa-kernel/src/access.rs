@@ -3,6 +3,7 @@
 //! Judges users and groups; who is at the other end of a connection is `peer`'s business.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use nix::unistd::Uid;
 use papa_handover::Refusal;
@@ -50,7 +51,7 @@ impl Access {
 
     /// Whether a client of this user and these groups may give commands. `None` for the groups:
     /// they are not known.
-    pub(crate) fn admits(&self, peer: &Peer) -> bool {
+    fn admits(&self, peer: &Peer) -> bool {
         peer.uid == 0
             || peer.uid == self.own
             || self.users.contains(&peer.uid)
@@ -69,14 +70,21 @@ impl Access {
         }
     }
 
-    /// What a client reads that may not connect.
-    pub(crate) fn refusal(peer: Option<&Peer>) -> String {
+    /// Whether who has connected may give commands; otherwise what the client reads.
+    pub(crate) fn judge(&self, peer: io::Result<Peer>) -> Result<(), String> {
         match peer {
-            Some(peer) => format!(
-                "Error: User {} may not give commands to this kernel; see --allow-user\n{PROMPT}",
-                peer.uid
-            ),
-            None => format!("Error: Could not tell which user is connecting\n{PROMPT}"),
+            Ok(peer) if self.admits(&peer) => Ok(()),
+            Ok(Peer { uid, .. }) => {
+                tracing::warn!(uid, "turned a client away");
+                Err(format!(
+                    "Error: User {uid} may not give commands to this kernel; see --allow-user\n{PROMPT}"
+                ))
+            }
+            Err(error) => {
+                // Most have only looked whether somebody listens.
+                tracing::debug!(%error, "could not tell who connected");
+                Err(format!("Error: Could not tell which user is connecting\n{PROMPT}"))
+            }
         }
     }
 }

@@ -3,14 +3,16 @@
 mod request;
 
 use std::ffi::{CString, OsString};
+use std::fmt::Display;
 use std::io::Write;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use nix::sys::stat::{Mode, umask};
 use papa_handover::{Handover, REHEARSE, Refusal, rehearse};
-use papa_spawn::background::{self, Side};
+use papa_spawn::background::{self, Launcher, Side};
 use papa_spawn::child;
 
 use crate::access::Access;
@@ -35,8 +37,7 @@ Holds sockets, processes and values for circusd and serves them to its own user.
       --upgrade[=PATH]    make the running kernel go on as PATH, by default as its
                           own file, keeping everything
   -h, --help              print this text
-  -V, --version           print the version
-";
+  -V, --version           print the version";
 
 /// What the arguments ask for.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -75,37 +76,30 @@ enum Request {
 /// proper end, 1 when it could not serve, 2 for arguments it does not understand.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
-    match Handover::from_environment() {
-        Ok(None) => {}
-        Ok(Some(handover)) => return take_over(handover, arguments),
-        Err(error) => return fail(&error.to_string(), 1),
-    }
-    match parse(arguments.iter().cloned()) {
-        Ok(Request::Help) => print(USAGE),
-        Ok(Request::Version) => print(concat!("papa-kernel ", env!("CARGO_PKG_VERSION"), "\n")),
-        Ok(Request::Rehearse(snapshot)) => match rehearse(snapshot, resume) {
-            Ok(text) => print(&format!("{text}\n")),
-            Err(error) => fail(&error.to_string(), 1),
+    let version = || concat!("papa-kernel ", env!("CARGO_PKG_VERSION")).to_owned();
+    let said = match (Handover::from_environment(), parse(arguments.iter().cloned())) {
+        (Err(error), _) => Err(error),
+        (Ok(Some(handover)), request) => take_over(&handover, request).map(|()| None),
+        (Ok(None), Err(error)) => return fail(format_args!("{error}; see papa-kernel --help"), 2),
+        (Ok(None), Ok(request)) => match request {
+            Request::Help => Ok(Some(USAGE.to_owned())),
+            Request::Version => Ok(Some(version())),
+            Request::Rehearse(snapshot) => rehearse(snapshot, resume).map(Some),
+            Request::Upgrade(place, path) => request::upgrade(&place, path).map(Some),
+            Request::Serve(options) => start(&options, arguments).map(|()| None),
         },
-        Ok(Request::Upgrade(place, path)) => match request::upgrade(&place, path) {
-            Ok(text) => print(&format!("{text}\n")),
-            Err(text) => fail(&text, 1),
-        },
-        Ok(Request::Serve(options)) => match start(&options, arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(text) => fail(&text, 1),
-        },
-        Err(error) => fail(&format!("{error}; see papa-kernel --help"), 2),
+    };
+    match said {
+        Ok(text) => {
+            // A reader that has gone wants no more text.
+            let _ = text.map_or(Ok(()), |text| writeln!(std::io::stdout(), "{text}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(error, 1),
     }
 }
 
-fn print(text: &str) -> ExitCode {
-    // A reader that has gone wants no more text.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
-}
-
-fn fail(text: &str, code: u8) -> ExitCode {
+fn fail(text: impl Display, code: u8) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {text}");
     ExitCode::from(code)
 }
@@ -120,32 +114,27 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Refus
             _ => (text.as_str(), None),
         };
         let mut value = || {
-            attached
-                .clone()
-                .or_else(|| arguments.next())
-                .ok_or_else(|| Refusal::new(format!("{name} needs a value")))
+            let value = attached.clone().or_else(|| arguments.next());
+            value.ok_or_else(|| Refusal::new(format!("{name} needs a value")))
         };
+        let mut word = || value().map(|value| value.to_string_lossy().into_owned());
         match name {
             "-h" | "--help" => return Ok(Request::Help),
             "-V" | "--version" => return Ok(Request::Version),
             "-d" | "--debug" => options.debug = true,
             "--daemonize" => options.daemonize = true,
             "-u" | "--unix-socket" => options.place = Place::Path(value()?.into()),
-            "--title" => options.title = Some(value()?.to_string_lossy().into_owned()),
-            "--allow-user" => options.allowed_users.push(value()?.to_string_lossy().into_owned()),
-            "--allow-group" => options.allowed_groups.push(value()?.to_string_lossy().into_owned()),
+            "--title" => options.title = Some(word()?),
+            "--allow-user" => options.allowed_users.push(word()?),
+            "--allow-group" => options.allowed_groups.push(word()?),
             "--upgrade" => upgrade = Some(attached.map(PathBuf::from)),
             REHEARSE => {
-                let text = value()?.to_string_lossy().into_owned();
-                let number = text.parse().ok().filter(|number| *number > 2);
-                let bad = || Refusal::new(format!("`{text}` is not the number of a descriptor"));
-                return number.map(Request::Rehearse).ok_or_else(bad);
+                let number = number(&word()?, 3, "the number of a descriptor");
+                return number.map(Request::Rehearse);
             }
             "-p" | "--port" => {
-                let text = value()?.to_string_lossy().into_owned();
-                let port = text.parse().ok().filter(|port| *port != 0);
-                let bad = || format!("`{text}` is not a port; use a number from 1 to 65535");
-                options.place = Place::Port(port.ok_or_else(|| Refusal::new(bad()))?);
+                let port = number(&word()?, 1, "a port; use a number from 1 to 65535")?;
+                options.place = Place::Port(port);
             }
             _ => return Err(Refusal::new(format!("unknown argument `{text}`"))),
         }
@@ -156,9 +145,14 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Refus
     })
 }
 
-/// Whether a kernel could serve with these arguments, which another version of it got.
-fn check_arguments(arguments: Vec<OsString>) -> Result<Options, Refusal> {
-    match parse(arguments.into_iter()) {
+fn number<N: FromStr + PartialOrd>(text: &str, least: N, what: &str) -> Result<N, Refusal> {
+    let number = text.parse().ok().filter(|number| *number >= least);
+    number.ok_or_else(|| Refusal::new(format!("`{text}` is not {what}")))
+}
+
+/// The options of a kernel that served with what was read of its arguments, which may be another version.
+fn options_of(request: Result<Request, Refusal>) -> Result<Options, Refusal> {
+    match request {
         Ok(Request::Serve(options)) => Ok(options),
         Ok(_) => Err(Refusal::new("the kernel's arguments do not ask for a kernel")),
         Err(error) => {
@@ -167,73 +161,62 @@ fn check_arguments(arguments: Vec<OsString>) -> Result<Options, Refusal> {
     }
 }
 
-/// Makes a kernel of what another program holds.
-fn resume(state: State) -> Result<(), Refusal> {
-    let options = check_arguments(state.origin.arguments())?;
-    Kernel::new(state, access(&options)?).map(drop)
+impl Options {
+    /// Whom they admit.
+    fn access(&self) -> Result<Access, Refusal> {
+        Access::new(&self.allowed_users, &self.allowed_groups)
+    }
 }
 
-/// Whom the arguments admit.
-fn access(options: &Options) -> Result<Access, Refusal> {
-    Access::new(&options.allowed_users, &options.allowed_groups)
+/// Makes a kernel of what another program holds, to show that it can be done.
+fn resume(state: State) -> Result<(), Refusal> {
+    let options = options_of(parse(state.origin.arguments().into_iter()))?;
+    Kernel::new(state, options.access()?).map(drop)
 }
 
 /// Goes on where another program has left off, or back to that program.
-fn take_over(handover: Handover, arguments: Vec<OsString>) -> ExitCode {
+fn take_over(handover: &Handover, request: Result<Request, Refusal>) -> Result<(), Refusal> {
     let guard = handover.guard();
-    let kernel = check_arguments(arguments).and_then(|options| {
+    let kernel = options_of(request).and_then(|options| {
         start_logging(options.debug);
         show_title(options.title.as_deref().unwrap_or_default());
-        let access = access(&options)?;
-        Kernel::take_over(guard?, access)
+        Kernel::take_over(guard?, options.access()?)
     });
-    match kernel {
-        Ok(kernel) => match kernel.run() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&format!("the kernel's loop failed: {error}"), 1),
-        },
-        Err(error) => fail(&handover.roll_back(&error.to_string()), 1),
-    }
+    serve(kernel.map_err(|error| Refusal::new(handover.roll_back(&error.to_string())))?)
 }
 
 /// Listens and serves; with `--daemonize` in a process of its own.
-fn start(options: &Options, arguments: Vec<OsString>) -> Result<(), String> {
-    let launcher = if options.daemonize {
+fn start(options: &Options, arguments: Vec<OsString>) -> Result<(), Refusal> {
+    let mut launcher = None;
+    if options.daemonize {
         match background::split().map_err(no_background)? {
-            Side::Launcher(told) => return told,
-            Side::Daemon(launcher) => Some(launcher),
+            Side::Launcher(told) => return told.map_err(Refusal::new),
+            Side::Daemon(waiting) => launcher = Some(waiting),
         }
-    } else {
-        None
-    };
+    }
     start_logging(options.debug);
-    let prepared =
-        prepare(options, arguments).map_err(|error| error.to_string()).and_then(|kernel| {
-            if options.daemonize {
-                leave_surroundings()?;
-            }
-            Ok(kernel)
-        });
-    match (prepared, launcher) {
+    match (prepare(options, arguments), launcher) {
         (Ok(kernel), launcher) => {
-            if let Some(launcher) = launcher {
-                launcher.ready();
-            }
-            kernel.run().map_err(|error| format!("the kernel's loop failed: {error}"))
+            launcher.into_iter().for_each(Launcher::ready);
+            serve(kernel)
         }
-        (Err(text), Some(launcher)) => {
-            launcher.failed(&text);
+        (Err(error), Some(launcher)) => {
+            launcher.failed(&error.to_string());
             Ok(()) // The launcher reports it.
         }
-        (Err(text), None) => Err(text),
+        (Err(error), None) => Err(error),
     }
+}
+
+fn serve(kernel: Kernel) -> Result<(), Refusal> {
+    kernel.run().map_err(|error| Refusal::new(format!("the kernel's loop failed: {error}")))
 }
 
 fn prepare(options: &Options, arguments: Vec<OsString>) -> Result<Kernel, Refusal> {
     if let Some(title) = &options.title {
         show_title(title);
     }
-    let access = access(options)?;
+    let access = options.access()?;
     let listener = match &options.place {
         Place::Port(port) => Listener::on_port(*port)?,
         Place::Path(path) => Listener::on_path(path, &access)?,
@@ -241,7 +224,11 @@ fn prepare(options: &Options, arguments: Vec<OsString>) -> Result<Kernel, Refusa
     child::raise_own_limits();
     // A circusd that starts us has a short one, and what we start would get it. No harm if it stays.
     let _ = papa_spawn::sys::set_time_slice(None);
-    Kernel::new(State::new(listener, arguments), access)
+    let kernel = Kernel::new(State::new(listener, arguments), access)?;
+    if options.daemonize {
+        leave_surroundings().map_err(no_background)?;
+    }
+    Ok(kernel)
 }
 
 /// Shows what the kernel belongs to; without a name, what it is. After an upgrade the system would
@@ -269,15 +256,15 @@ fn start_logging(debug: bool) {
 }
 
 /// Lets go of the launcher's session, directory, mask and terminal, as papa's daemon does.
-fn leave_surroundings() -> Result<(), String> {
-    nix::unistd::setsid().map_err(|errno| no_background(errno.into()))?;
-    std::env::set_current_dir("/").map_err(no_background)?;
+fn leave_surroundings() -> std::io::Result<()> {
+    nix::unistd::setsid()?;
+    std::env::set_current_dir("/")?;
     umask(Mode::from_bits_truncate(0o027));
-    background::leave_standard_streams().map_err(no_background)
+    background::leave_standard_streams()
 }
 
-fn no_background(error: std::io::Error) -> String {
-    format!("cannot go into the background: {error}")
+fn no_background(error: std::io::Error) -> Refusal {
+    Refusal::new(format!("cannot go into the background: {error}"))
 }
 
 #[cfg(test)]

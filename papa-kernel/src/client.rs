@@ -11,10 +11,10 @@ use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{Shutdown, shutdown};
-use papa_handover::Descriptor;
 use papa_handover::field::Entry;
+use papa_handover::{Descriptor, Refusal};
 use papa_spawn::peer;
-use protocol::papa::{PROMPT, RequestLines};
+use protocol::papa::{Reply, RequestLines};
 
 use crate::budget::can_grow_to;
 use crate::poller::ClientId;
@@ -44,15 +44,6 @@ pub(crate) enum Mode {
     Leaving,
     /// The client asked for an upgrade, and hears how it ended before anything else.
     Upgrading,
-}
-
-/// A line cannot be taken.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LineRefused {
-    #[error("A line may have {LONGEST_LINE} bytes at most")]
-    TooLong,
-    #[error("The kernel has no memory for this request")]
-    NoMemory,
 }
 
 /// A connection.
@@ -146,7 +137,7 @@ impl Client {
                         let held = self.input.capacity() - self.input.room();
                         let more = count.max(held.min(READ_PER_TURN));
                         if !can_grow_to(held + more) {
-                            return self.refuse(&LineRefused::NoMemory);
+                            return self.refuse(&no_memory());
                         }
                         self.input.reserve(more);
                     }
@@ -164,16 +155,16 @@ impl Client {
     }
 
     /// The next whole line without its line feed.
-    pub(crate) fn take_line(&mut self) -> Result<Option<Vec<u8>>, LineRefused> {
-        // Small ones find room in any case; the others are copied, cut into words and kept.
-        match self.input.next_length() {
-            None if self.input.rest().len() > LONGEST_LINE => Err(LineRefused::TooLong),
-            Some(length) if length > LONGEST_LINE => Err(LineRefused::TooLong),
-            Some(length) if length > KEPT_CAPACITY && !can_grow_to(5 * length) => {
-                Err(LineRefused::NoMemory)
-            }
-            _ => Ok(self.input.take_line(KEPT_CAPACITY)),
+    pub(crate) fn take_line(&mut self) -> Result<Option<Vec<u8>>, Refusal> {
+        let whole = self.input.next_length();
+        if whole.unwrap_or(self.input.rest().len()) > LONGEST_LINE {
+            return Err(Refusal::new(format!("A line may have {LONGEST_LINE} bytes at most")));
         }
+        // Small ones find room in any case; the others are copied, cut into words and kept.
+        if whole.is_some_and(|length| length > KEPT_CAPACITY && !can_grow_to(5 * length)) {
+            return Err(no_memory());
+        }
+        Ok(self.input.take_line(KEPT_CAPACITY))
     }
 
     /// Whether a whole line waits.
@@ -224,8 +215,9 @@ impl Client {
 
     /// Says why its line was not taken, and ends the connection: where the next one begins is not
     /// known.
-    pub(crate) fn refuse(&mut self, why: &LineRefused) {
-        self.leave(format!("Error: {why}\n{PROMPT}").as_bytes());
+    pub(crate) fn refuse(&mut self, why: &Refusal) {
+        Reply::Error(why.to_string()).print(&mut self.output);
+        self.leave(b"");
     }
 
     /// Sends a last text and ends the connection once it is out.
@@ -254,6 +246,10 @@ impl Client {
         }
         wanted
     }
+}
+
+fn no_memory() -> Refusal {
+    Refusal::new("The kernel has no memory for this request")
 }
 
 impl Entry for Client {

@@ -3,22 +3,24 @@
 //!
 //! Knows the tables but no connection; what must happen to the connection is the [`Outcome`].
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStringExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use papa_handover::Refusal;
 use papa_spawn::child::{self, ChildSpec, Credentials};
 use protocol::papa::{
-    Command, Form, Noun, OfSocket, Pattern, ProcessSpec, SocketSpec, ValueRow, first_missing,
-    print_following, selected,
+    Command, Form, Noun, OfSocket, Pattern, ProcessSpec, ValueRow, first_missing, print_following,
+    selected,
 };
 
 use crate::budget::can_grow_to;
-use crate::info;
 use crate::poller::{Poller, ProcessId};
-use crate::process_table::{Hosted, RunsAs};
+use crate::process_table::Hosted;
 use crate::tables::Tables;
+use crate::{info, socket_table};
 
 /// The longest note beside a process, in bytes.
 const LONGEST_NOTE: usize = 4 << 10;
@@ -59,40 +61,46 @@ pub(crate) fn execute(
     if answer > 0 && !can_grow_to(6 * answer) {
         return Err(Refusal::new("The kernel has no memory for this answer"));
     }
-    Ok(match command {
-        Command::List(noun, patterns) => Outcome::Reply(list(tables, form, noun, &patterns)),
+    let text = match command {
+        Command::Quit => return Ok(Outcome::Quit),
+        Command::Upgrade(path) => return Ok(Outcome::Upgrade(path)),
+        Command::ExitIfIdle if tables.is_idle() => return Ok(Outcome::Exit),
+        Command::Watch(patterns) => return watch(tables, &patterns),
+        Command::Follow(name) => return follow(tables, &name),
+        Command::MakeProcess { spec, watch } => {
+            return make_process(tables, poller, form, *spec, watch);
+        }
+        Command::MakeSocket(spec) => {
+            socket_table::make(&mut tables.sockets, form, *spec)?.to_text(form)
+        }
+        Command::List(noun, patterns) => list(tables, form, noun, &patterns),
         Command::Remove(noun, patterns) => remove(tables, noun, &patterns)?,
-        Command::MakeSocket(spec) => make_socket(tables, form, *spec)?,
-        Command::MakeProcess { spec, watch } => make_process(tables, poller, form, *spec, watch)?,
-        Command::Watch(patterns) => watch(tables, &patterns)?,
-        Command::Follow(name) => follow(tables, &name)?,
         Command::Note(name, note) => {
             let id = tables.processes.find(&name).map(|(id, _)| id);
             let hosted = id.and_then(|id| tables.processes.get_mut(id));
             keep_note(hosted.ok_or_else(|| not_found(&name))?, note)?;
-            Outcome::Reply(Vec::new())
+            Vec::new()
         }
-        Command::Set(name, value) => {
-            match value {
-                Some(value) => drop(tables.values.insert(name, value)),
-                None => drop(tables.values.remove(&name)),
-            }
-            Outcome::Reply(Vec::new())
+        Command::Set(name, Some(value)) => {
+            tables.values.insert(name, value);
+            Vec::new()
+        }
+        Command::Set(name, None) => {
+            tables.values.remove(&name);
+            Vec::new()
         }
         Command::Get(name) => {
             let mut text = Vec::new();
             if let Some(value) = tables.values.get(&name) {
                 form.print_value(value, &mut text);
             }
-            Outcome::Reply(text)
+            text
         }
-        Command::Help(topic) => Outcome::Reply(topic.text().into_bytes()),
-        Command::Info => Outcome::Reply(info::text(tables).into_bytes()),
-        Command::Quit => Outcome::Quit,
-        Command::Upgrade(path) => Outcome::Upgrade(path),
-        Command::ExitIfIdle if tables.is_idle() => Outcome::Exit,
-        Command::ExitIfIdle => Outcome::Reply(b"not idle".to_vec()),
-    })
+        Command::Help(topic) => topic.text().into_bytes(),
+        Command::Info => info::text(tables).into_bytes(),
+        Command::ExitIfIdle => b"not idle".to_vec(),
+    };
+    Ok(Outcome::Reply(text))
 }
 
 fn not_found(name: &str) -> Refusal {
@@ -103,14 +111,12 @@ fn list(tables: &Tables, form: Form, noun: Noun, patterns: &[Pattern]) -> Vec<u8
     let mut text = Vec::new();
     let mut row = |name: &str, print: &dyn Fn(&mut Vec<u8>)| {
         if selected(patterns, name) {
-            if !text.is_empty() {
-                text.push(b'\n');
-            }
             print(&mut text);
+            text.push(b'\n');
         }
     };
     match noun {
-        Noun::Sockets => tables.sockets.iter().for_each(|socket| {
+        Noun::Sockets => tables.sockets.values().for_each(|socket| {
             row(&socket.spec.name, &|out| socket.row().print(form, out));
         }),
         Noun::Processes => tables.processes.iter().for_each(|(name, _, hosted)| {
@@ -121,45 +127,42 @@ fn list(tables: &Tables, form: Form, noun: Noun, patterns: &[Pattern]) -> Vec<u8
             row(name, &|out| entry.print(form, out));
         }),
     }
+    text.pop();
     text
 }
 
-fn remove(tables: &mut Tables, noun: Noun, patterns: &[Pattern]) -> Result<Outcome, Refusal> {
-    let missing = match noun {
-        Noun::Sockets => first_missing(patterns, |name| tables.sockets.get(name).is_some()),
-        Noun::Processes => first_missing(patterns, |name| tables.processes.find(name).is_some()),
-        Noun::Values => None,
-    };
-    if let Some(name) = missing {
-        return Err(not_found(name));
-    }
+fn remove(tables: &mut Tables, noun: Noun, patterns: &[Pattern]) -> Result<Vec<u8>, Refusal> {
     match noun {
-        Noun::Sockets => tables.sockets.retain(|name| !selected(patterns, name)),
-        Noun::Values => {
-            if patterns.is_empty() || matches!(patterns, [only] if only.0 == "*") {
-                return Err(Refusal::new("You cannot remove all variables"));
-            }
-            tables.values.retain(|name, _| !selected(patterns, name));
+        Noun::Sockets => {
+            check_names(patterns, |name| tables.sockets.contains_key(name))?;
+            tables.sockets.retain(|name, _| !selected(patterns, name));
         }
+        Noun::Values if patterns.is_empty() || matches!(patterns, [only] if only.0 == "*") => {
+            return Err(Refusal::new("You cannot remove all variables"));
+        }
+        Noun::Values => tables.values.retain(|name, _| !selected(patterns, name)),
         Noun::Processes => {
-            for id in select_processes(tables, patterns) {
+            for id in select_processes(tables, patterns)? {
                 tables.processes.remove(id);
             }
         }
     }
-    Ok(Outcome::Reply(Vec::new()))
+    Ok(Vec::new())
 }
 
-fn select_processes(tables: &Tables, patterns: &[Pattern]) -> Vec<ProcessId> {
+/// Whether everything exists that is named in full.
+fn check_names(patterns: &[Pattern], exists: impl Fn(&str) -> bool) -> Result<(), Refusal> {
+    first_missing(patterns, exists).map_or(Ok(()), |name| Err(not_found(name)))
+}
+
+fn select_processes(tables: &Tables, patterns: &[Pattern]) -> Result<Vec<ProcessId>, Refusal> {
+    check_names(patterns, |name| tables.processes.find(name).is_some())?;
     let named = tables.processes.iter().filter(|(name, ..)| selected(patterns, name));
-    named.map(|(_, id, _)| id).collect()
+    Ok(named.map(|(_, id, _)| id).collect())
 }
 
 fn watch(tables: &Tables, patterns: &[Pattern]) -> Result<Outcome, Refusal> {
-    if let Some(name) = first_missing(patterns, |name| tables.processes.find(name).is_some()) {
-        return Err(not_found(name));
-    }
-    let processes = select_processes(tables, patterns);
+    let processes = select_processes(tables, patterns)?;
     if processes.is_empty() {
         return Err(Refusal::new("Nothing to watch"));
     }
@@ -177,18 +180,16 @@ fn follow(tables: &Tables, name: &str) -> Result<Outcome, Refusal> {
 
 /// Keeps a note beside a process, unless it is too long.
 pub(crate) fn keep_note(hosted: &mut Hosted, note: Option<Vec<u8>>) -> Result<(), Refusal> {
-    if note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) {
-        return Err(Refusal::new(format!("A note may have {LONGEST_NOTE} bytes at most")));
-    }
+    check_note(note.as_deref())?;
     hosted.keep_note(note);
     Ok(())
 }
 
-fn make_socket(tables: &mut Tables, form: Form, spec: SocketSpec) -> Result<Outcome, Refusal> {
-    let row = tables.sockets.make(form, spec)?;
-    let mut text = Vec::new();
-    row.print(form, &mut text);
-    Ok(Outcome::Reply(text))
+fn check_note(note: Option<&[u8]>) -> Result<(), Refusal> {
+    if note.is_some_and(|note| note.len() > LONGEST_NOTE) {
+        return Err(Refusal::new(format!("A note may have {LONGEST_NOTE} bytes at most")));
+    }
+    Ok(())
 }
 
 fn make_process(
@@ -198,30 +199,21 @@ fn make_process(
     spec: ProcessSpec,
     watch: bool,
 ) -> Result<Outcome, Refusal> {
-    if spec.note.as_ref().is_some_and(|note| note.len() > LONGEST_NOTE) {
-        return Err(Refusal::new(format!("A note may have {LONGEST_NOTE} bytes at most")));
-    }
+    check_note(spec.note.as_deref())?;
     let credentials = Credentials::resolve(spec.uid.as_deref(), spec.gid.as_deref())?;
-    let runs_as = credentials.clone().map(RunsAs::from);
-    let printed = |hosted: &Hosted| {
-        let mut text = Vec::new();
-        hosted.row().print(form, &mut text);
-        text
-    };
-    let (id, row) = match tables.processes.find(&spec.name) {
-        Some((id, hosted)) if hosted.matches(&spec, runs_as.as_ref()) => (id, printed(hosted)),
+    let name = spec.name.clone();
+    match tables.processes.find(&name) {
+        None => start(tables, poller, spec, credentials)?,
+        Some((_, hosted)) if hosted.matches(&spec, credentials) => {}
         Some((_, hosted)) => {
-            let row = String::from_utf8_lossy(&printed(hosted)).into_owned();
-            return Err(Refusal::new(format!(
-                "Process for {} has already been created - {row}",
-                spec.name
-            )));
+            let row = hosted.row().to_text(form);
+            let row = String::from_utf8_lossy(&row);
+            let text = format!("Process for {name} has already been created - {row}");
+            return Err(Refusal::new(text));
         }
-        None => {
-            let id = start(tables, poller, spec, (credentials, runs_as))?;
-            (id, tables.processes.get_mut(id).map(|hosted| printed(hosted)).unwrap_or_default())
-        }
-    };
+    }
+    let (id, hosted) = tables.processes.find(&name).ok_or_else(|| not_found(&name))?;
+    let row = hosted.row().to_text(form);
     Ok(if watch { Outcome::Watch(row, vec![id]) } else { Outcome::Reply(row) })
 }
 
@@ -229,8 +221,8 @@ fn start(
     tables: &mut Tables,
     poller: &Poller,
     spec: ProcessSpec,
-    (credentials, runs_as): (Option<Credentials>, Option<RunsAs>),
-) -> Result<ProcessId, Refusal> {
+    credentials: Option<Credentials>,
+) -> Result<(), Refusal> {
     let mut passed = PassedSockets::default();
     let mut argv = if spec.shell { vec![b"/bin/sh".to_vec(), b"-c".to_vec()] } else { Vec::new() };
     for argument in &spec.argv {
@@ -244,16 +236,14 @@ fn start(
     let child_spec = ChildSpec {
         argv,
         env: spec.env.clone(),
-        working_dir: spec.working_dir.clone().map(|path| {
-            PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(path))
-        }),
-        credentials,
+        working_dir: spec.working_dir.clone().map(|path| OsString::from_vec(path).into()),
+        credentials: credentials.clone(),
         rlimits: spec.rlimits.iter().map(limit).collect::<Result<_, Refusal>>()?,
         umask: spec.umask,
         stdin: child::Input::Null,
         stdout,
         stderr,
-        keep_fds: passed.numbers.clone(),
+        keep_fds: passed.numbers.iter().copied().collect(),
         die_with_parent: false,
     };
     let started = now();
@@ -261,16 +251,16 @@ fn start(
     tracing::debug!(name = spec.name, pid = spawned.pid, "process started");
     tables
         .processes
-        .insert(spec, runs_as, spawned, started, poller)
+        .insert(spec, credentials, spawned, started, poller)
         .map_err(Refusal::to("watch the new process"))
 }
 
 /// The sockets that one process refers to.
 #[derive(Default)]
 struct PassedSockets {
-    numbers: Vec<RawFd>,
+    numbers: BTreeSet<RawFd>,
     /// Made for this process; closed here once it has them.
-    clones: Vec<(String, OwnedFd)>,
+    clones: BTreeMap<String, OwnedFd>,
 }
 
 impl PassedSockets {
@@ -281,19 +271,17 @@ impl PassedSockets {
         if what == OfSocket::Port {
             return Ok(socket.port().map_or_else(|| "None".to_owned(), |port| port.to_string()));
         }
-        let number = match (socket.fileno(), self.clones.iter().find(|(known, _)| known == name)) {
+        let number = match (socket.fileno(), self.clones.get(name)) {
             (Some(number), _) => number,
-            (None, Some((_, clone))) => clone.as_raw_fd(),
+            (None, Some(clone)) => clone.as_raw_fd(),
             (None, None) => {
                 let clone = socket.clone_for_process()?;
                 let number = clone.as_raw_fd();
-                self.clones.push((name.to_owned(), clone));
+                self.clones.insert(name.to_owned(), clone);
                 number
             }
         };
-        if !self.numbers.contains(&number) {
-            self.numbers.push(number);
-        }
+        self.numbers.insert(number);
         Ok(number.to_string())
     }
 }

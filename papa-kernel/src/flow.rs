@@ -10,68 +10,47 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::EpollFlags;
 
-use crate::poller::{Poller, ProcessId, Source};
+use crate::poller::{PipeId, Poller, Source};
 use crate::process_table::ProcessTable;
 
 /// How long a process may wait for a watcher's answer.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The pipes that wait, and until when; true is standard error.
+/// The pipes that wait, and until when.
 #[derive(Debug, Default)]
-pub(crate) struct Flow {
-    paused: BTreeMap<(ProcessId, bool), Instant>,
-}
+pub(crate) struct Flow(BTreeMap<PipeId, Instant>);
 
 impl Flow {
     /// Stops reading a pipe.
-    pub(crate) fn pause(
-        &mut self,
-        id: ProcessId,
-        stderr: bool,
-        processes: &ProcessTable,
-        poller: &Poller,
-    ) {
-        if set_interest(id, stderr, EpollFlags::empty(), processes, poller) {
-            self.paused.insert((id, stderr), Instant::now() + PATIENCE);
+    pub(crate) fn pause(&mut self, id: PipeId, processes: &ProcessTable, poller: &Poller) {
+        if set_interest(id, EpollFlags::empty(), processes, poller) {
+            self.0.insert(id, Instant::now() + PATIENCE);
         }
     }
 
     /// Reads on where there is room, or where the wait has been long enough.
     pub(crate) fn resume(&mut self, processes: &mut ProcessTable, poller: &Poller) {
-        if self.paused.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        self.paused.retain(|&(id, stderr), deadline| {
-            if now >= *deadline {
-                processes.lose_patience(id);
-            } else if !processes.may_read(id) {
+        self.0.retain(|&id, deadline| {
+            if Instant::now() >= *deadline {
+                processes.lose_patience(id.0);
+            } else if !processes.may_read(id.0) {
                 return true;
             }
-            set_interest(id, stderr, EpollFlags::EPOLLIN, processes, poller);
+            set_interest(id, EpollFlags::EPOLLIN, processes, poller);
             false
         });
     }
 
     /// When the first wait has been long enough.
     pub(crate) fn next(&self) -> Option<&Instant> {
-        self.paused.values().min()
+        self.0.values().min()
     }
 }
 
-fn set_interest(
-    id: ProcessId,
-    stderr: bool,
-    interest: EpollFlags,
-    processes: &ProcessTable,
-    poller: &Poller,
-) -> bool {
-    let Some(pipe) = processes.pipe(id, stderr) else { return false };
-    match poller.change(pipe, Source::output(id, stderr), interest) {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::error!(%error, "could not change how a pipe is watched");
-            false
-        }
-    }
+fn set_interest(id: PipeId, events: EpollFlags, processes: &ProcessTable, poller: &Poller) -> bool {
+    let Some(pipe) = processes.pipe(id) else { return false };
+    let changed = poller.change(pipe, Source::Output(id), events);
+    changed
+        .inspect_err(|error| tracing::error!(%error, "could not change how a pipe is watched"))
+        .is_ok()
 }

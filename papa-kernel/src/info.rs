@@ -16,7 +16,7 @@ pub(crate) fn text(tables: &Tables) -> String {
         ("clients", status.clients.to_string()),
         ("processes", hosted().count().to_string()),
         ("running", hosted().filter(|hosted| hosted.is_running()).count().to_string()),
-        ("sockets", tables.sockets.iter().count().to_string()),
+        ("sockets", tables.sockets.len().to_string()),
         ("values", tables.values.len().to_string()),
         ("memory", resident_bytes().to_string()),
         ("client_memory", status.client_memory.to_string()),
@@ -29,29 +29,27 @@ pub(crate) fn text(tables: &Tables) -> String {
     lines.map(|(key, value)| format!("{key}={value}")).join("\n")
 }
 
-fn read(path: &str) -> String {
-    std::fs::read_to_string(path).unwrap_or_default()
+/// The number in one place of a file with words between blanks; 0 if there is none.
+fn number(path: &str, place: usize) -> f64 {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    // The name of a process may hold blanks; only its brackets tell where it ends (proc(5)).
+    let words = text.rsplit_once(')').map_or(text.as_str(), |(_, words)| words);
+    words.split_ascii_whitespace().nth(place).and_then(|word| word.parse().ok()).unwrap_or_default()
 }
 
 /// Seconds since this process was made; an upgrade in place does not begin anew.
 fn uptime() -> u64 {
     // Fixed for programs on Linux, whatever the system itself counts with.
     const TICKS_PER_SECOND: f64 = 100.0;
-    let stat = read("/proc/self/stat");
-    // The name before may hold blanks; the start is the 20th field after it (proc(5)).
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let started = fields.split_ascii_whitespace().nth(19).and_then(|field| field.parse().ok());
-    let now = read("/proc/uptime");
-    let now = now.split_ascii_whitespace().next().and_then(|field| field.parse().ok());
-    let (started, now): (f64, f64) = (started.unwrap_or_default(), now.unwrap_or_default());
-    (now - started / TICKS_PER_SECOND).max(0.0) as u64
+    // The 20th field after the name.
+    let started = number("/proc/self/stat", 19) / TICKS_PER_SECOND;
+    (number("/proc/uptime", 0) - started).max(0.0) as u64
 }
 
 fn resident_bytes() -> u64 {
-    let pages = read("/proc/self/statm");
-    let pages = pages.split_ascii_whitespace().nth(1).and_then(|field| field.parse().ok());
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
-    pages.unwrap_or(0u64) * page.and_then(|size| size.try_into().ok()).unwrap_or(4096)
+    number("/proc/self/statm", 1) as u64
+        * page.and_then(|size| size.try_into().ok()).unwrap_or(4096)
 }
 
 #[cfg(test)]

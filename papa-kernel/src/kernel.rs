@@ -158,8 +158,14 @@ impl Kernel {
                 }
             }
             Source::Rehearsal => self.rehearsal.iter_mut().for_each(Rehearsal::advance),
-            Source::Stdout(id) => self.read_output(id, false),
-            Source::Stderr(id) => self.read_output(id, true),
+            Source::Output(id) => {
+                let processes = &mut self.state.tables.processes;
+                match processes.read_output(id, &mut self.buffer, now()) {
+                    PipeRead::Data => self.tell_followers(id.0),
+                    PipeRead::Full => self.flow.pause(id, processes, &self.poller),
+                    PipeRead::Nothing => {}
+                }
+            }
             Source::Exit(id) => {
                 let processes = &mut self.state.tables.processes;
                 if processes.note_exit(id, &mut self.buffer, now(), &self.poller) {
@@ -168,17 +174,6 @@ impl Kernel {
             }
         }
         Ok(())
-    }
-
-    fn read_output(&mut self, id: ProcessId, stderr: bool) {
-        let read = self.state.tables.processes.read_output(id, stderr, &mut self.buffer, now());
-        match read {
-            PipeRead::Data => self.tell_followers(id),
-            PipeRead::Full => {
-                self.flow.pause(id, stderr, &self.state.tables.processes, &self.poller)
-            }
-            PipeRead::Empty | PipeRead::End => {}
-        }
     }
 
     fn tell_followers(&mut self, id: ProcessId) {
@@ -226,19 +221,7 @@ impl Kernel {
     }
 
     fn welcome(&mut self, stream: OwnedFd) {
-        let peer = self.state.listener.identify(&stream);
-        let refusal = match &peer {
-            Ok(peer) if self.access.admits(peer) => None,
-            Ok(peer) => {
-                tracing::warn!(uid = peer.uid, "turned a client away");
-                Some(Access::refusal(Some(peer)))
-            }
-            Err(error) => {
-                // Most have only looked whether somebody listens.
-                tracing::debug!(%error, "could not tell who connected");
-                Some(Access::refusal(None))
-            }
-        };
+        let admitted = self.admit(&stream);
         let id = ClientId(self.state.next_client);
         self.state.next_client += 1;
         let mut client = Client::new(id, stream.into());
@@ -246,28 +229,35 @@ impl Kernel {
             tracing::warn!(%error, "could not watch a client");
             return;
         }
-        let refusal = refusal.or_else(|| {
-            (self.state.clients.len() >= MOST_CLIENTS)
-                .then(|| format!("Error: More than {MOST_CLIENTS} clients\n"))
-        });
-        let refusal = refusal.or_else(|| {
-            let exhausted = self.budget.is_exhausted();
-            exhausted.then(|| "Error: No memory is left for another client\n".to_owned())
-        });
-        if let Some(text) = refusal {
-            client.leave(text.as_bytes());
-            self.refused.push_back(id);
-            if self.refused.len() > MOST_REFUSED
-                && let Some(oldest) = self.refused.pop_front()
-            {
-                self.close(oldest);
+        match admitted {
+            Ok(()) => {
+                client.output.extend(GREETING.bytes().chain(PROMPT.bytes()));
+                self.state.exit_requested = false;
             }
-        } else {
-            client.output.extend(GREETING.bytes().chain(PROMPT.bytes()));
-            self.state.exit_requested = false;
+            Err(text) => {
+                client.leave(text.as_bytes());
+                self.refused.push_back(id);
+            }
         }
         self.state.clients.insert(id, client);
         self.due.insert(id);
+        if self.refused.len() > MOST_REFUSED
+            && let Some(oldest) = self.refused.pop_front()
+        {
+            self.close(oldest);
+        }
+    }
+
+    /// Whether somebody who has connected may stay; otherwise what is said before the end.
+    fn admit(&self, stream: &OwnedFd) -> Result<(), String> {
+        self.access.judge(self.state.listener.identify(stream))?;
+        if self.state.clients.len() >= MOST_CLIENTS {
+            return Err(format!("Error: More than {MOST_CLIENTS} clients\n"));
+        }
+        if self.budget.is_exhausted() {
+            return Err("Error: No memory is left for another client\n".to_owned());
+        }
+        Ok(())
     }
 
     /// Moves the conversation with a client on, writes, and closes what has come to its end.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bincode::{Decode, Encode};
 use papa_handover::Descriptor;
 
-use crate::poller::ProcessId;
+use crate::poller::PipeId;
 
 /// Pipes kept; beyond that the oldest is closed.
 pub(crate) const MOST_LEFTOVERS: usize = 1024;
@@ -16,8 +16,7 @@ pub(crate) const MOST_LEFTOVERS: usize = 1024;
 /// What is left.
 #[derive(Debug, Default, Encode, Decode)]
 pub(crate) struct Leftovers {
-    /// By process and by stream; true is standard error.
-    pub(crate) pipes: BTreeMap<(ProcessId, bool), Descriptor>,
+    pub(crate) pipes: BTreeMap<PipeId, Descriptor>,
     /// Pidfds of processes that were killed because their end could not be watched for; not yet reaped.
     pub(crate) doomed: Vec<Descriptor>,
     /// Bytes evicted from the rings of processes that are gone.
@@ -28,8 +27,8 @@ pub(crate) struct Leftovers {
 
 impl Leftovers {
     /// Goes on reading a pipe.
-    pub(crate) fn keep(&mut self, process: ProcessId, stderr: bool, pipe: Descriptor) {
-        self.pipes.insert((process, stderr), pipe);
+    pub(crate) fn keep(&mut self, id: PipeId, pipe: Descriptor) {
+        self.pipes.insert(id, pipe);
         if self.pipes.len() > MOST_LEFTOVERS {
             tracing::warn!("closed the oldest pipe that outlived its process");
             self.pipes.pop_first();
@@ -37,14 +36,13 @@ impl Leftovers {
     }
 
     /// Reads a pipe once and throws away what was there; closes it at its end.
-    pub(crate) fn drain(&mut self, process: ProcessId, stderr: bool, buffer: &mut [u8]) {
-        let key = (process, stderr);
-        let Some(pipe) = self.pipes.get(&key) else { return };
+    pub(crate) fn drain(&mut self, id: PipeId, buffer: &mut [u8]) {
+        let Some(pipe) = self.pipes.get(&id) else { return };
         match nix::unistd::read(pipe, buffer) {
-            Ok(0) => drop(self.pipes.remove(&key)),
+            Ok(0) => drop(self.pipes.remove(&id)),
             Ok(count) => self.discarded += count as u64,
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
-            Err(_) => drop(self.pipes.remove(&key)),
+            Err(_) => drop(self.pipes.remove(&id)),
         }
     }
 }

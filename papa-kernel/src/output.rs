@@ -176,25 +176,20 @@ impl Ring {
 
     /// The records from `seq` on; from the oldest if that is gone.
     pub(crate) fn records_from(&self, seq: u64) -> impl Iterator<Item = RecordView<'_>> {
-        let mut offset = 0usize;
         let skip = seq.saturating_sub(self.first_seq) as usize;
-        let mut seq = self.first_seq;
-        self.heads
-            .iter()
-            .map(move |head| {
-                let start = offset;
-                offset += head.length as usize;
-                let view = RecordView {
-                    seq,
-                    offset: self.first_offset + start as u64,
-                    timestamp: head.timestamp,
-                    kind: head.kind,
-                    data: self.slice(start, offset),
-                };
-                seq += 1;
-                view
-            })
-            .skip(skip)
+        let (mut seq, mut offset) = (self.first_seq, self.first_offset);
+        let (mut front, mut back) = self.data.as_slices();
+        let records = self.heads.iter().map(move |head| {
+            let length = head.length as usize;
+            let first = front.split_off(..length.min(front.len())).unwrap_or_default();
+            let rest = back.split_off(..(length - first.len()).min(back.len()));
+            let data = (first, rest.unwrap_or_default());
+            let view = RecordView { seq, offset, timestamp: head.timestamp, kind: head.kind, data };
+            seq += 1;
+            offset += u64::from(head.length);
+            view
+        });
+        records.skip(skip)
     }
 
     /// The number after the last record that ends at or before `offset`.
@@ -205,17 +200,6 @@ impl Ring {
             end <= offset
         });
         self.first_seq + whole.count() as u64
-    }
-
-    fn slice(&self, start: usize, end: usize) -> (&[u8], &[u8]) {
-        let (front, back) = self.data.as_slices();
-        let part = |half: &'_ [u8], base: usize| {
-            let clip = |at: usize| at.saturating_sub(base).min(half.len());
-            (clip(start), clip(end))
-        };
-        let (a, b) = part(front, 0);
-        let (c, d) = part(back, front.len());
-        (front.get(a..b).unwrap_or_default(), back.get(c..d).unwrap_or_default())
     }
 
     /// Notes that records below `seq` have been sent to somebody.

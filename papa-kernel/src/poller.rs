@@ -18,6 +18,10 @@ pub(crate) struct ClientId(pub(crate) u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub(crate) struct ProcessId(pub(crate) u64);
 
+/// One of the two outputs of a hosted process; true is standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub(crate) struct PipeId(pub(crate) ProcessId, pub(crate) bool);
+
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
@@ -27,10 +31,8 @@ pub(crate) enum Source {
     Signals,
     /// A connection can be read or written.
     Client(ClientId),
-    /// Standard output of a process can be read.
-    Stdout(ProcessId),
-    /// Standard error of a process can be read.
-    Stderr(ProcessId),
+    /// An output of a process can be read.
+    Output(PipeId),
     /// A process has ended.
     Exit(ProcessId),
     /// Something about the program that is to take over.
@@ -38,21 +40,16 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Standard output of a process, or its standard error.
-    pub(crate) fn output(process: ProcessId, stderr: bool) -> Self {
-        if stderr { Self::Stderr(process) } else { Self::Stdout(process) }
-    }
-
     fn token(self) -> u64 {
-        match self {
-            Self::Listener => 0,
-            Self::Signals => 1,
-            Self::Client(id) => id.0 << 3 | 2,
-            Self::Stdout(id) => id.0 << 3 | 3,
-            Self::Stderr(id) => id.0 << 3 | 4,
-            Self::Exit(id) => id.0 << 3 | 5,
-            Self::Rehearsal => 7,
-        }
+        let (kind, number) = match self {
+            Self::Listener => (0, 0),
+            Self::Signals => (1, 0),
+            Self::Client(id) => (2, id.0),
+            Self::Output(PipeId(id, stderr)) => (3 + u64::from(stderr), id.0),
+            Self::Exit(id) => (5, id.0),
+            Self::Rehearsal => (7, 0),
+        };
+        number << 3 | kind
     }
 
     fn from_token(token: u64) -> Option<Self> {
@@ -61,8 +58,7 @@ impl Source {
             0 => Self::Listener,
             1 => Self::Signals,
             2 => Self::Client(ClientId(id)),
-            3 => Self::Stdout(ProcessId(id)),
-            4 => Self::Stderr(ProcessId(id)),
+            kind @ (3 | 4) => Self::Output(PipeId(ProcessId(id), kind == 4)),
             5 => Self::Exit(ProcessId(id)),
             7 => Self::Rehearsal,
             _ => return None,
@@ -81,25 +77,20 @@ impl Poller {
         Ok(Self { epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)? })
     }
 
-    /// Reports `interest` in `fd` as `source`, as long as it lasts (level-triggered). Closing the
+    /// Reports `events` of `fd` as `source`, as long as it lasts (level-triggered). Closing the
     /// descriptor ends it.
-    pub(crate) fn add(
-        &self,
-        fd: impl AsFd,
-        source: Source,
-        interest: EpollFlags,
-    ) -> io::Result<()> {
-        Ok(self.epoll.add(fd, EpollEvent::new(interest, source.token()))?)
+    pub(crate) fn add(&self, fd: impl AsFd, source: Source, events: EpollFlags) -> io::Result<()> {
+        Ok(self.epoll.add(fd, EpollEvent::new(events, source.token()))?)
     }
 
-    /// Changes what is of interest.
+    /// Changes which events are reported.
     pub(crate) fn change(
         &self,
         fd: impl AsFd,
         source: Source,
-        interest: EpollFlags,
+        events: EpollFlags,
     ) -> io::Result<()> {
-        Ok(self.epoll.modify(fd, &mut EpollEvent::new(interest, source.token()))?)
+        Ok(self.epoll.modify(fd, &mut EpollEvent::new(events, source.token()))?)
     }
 
     /// Reports nothing more about `fd`, which stays open.

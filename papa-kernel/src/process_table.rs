@@ -13,18 +13,19 @@ mod hosted;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
+use papa_handover::Descriptor;
 use papa_handover::field::{Fresh, Table};
-use papa_spawn::child::{Exit, PidFd, Spawned};
+use papa_spawn::child::{Credentials, Exit, PidFd, Spawned};
 use protocol::papa::ProcessSpec;
 
-pub(crate) use hosted::{Hosted, PipeRead, RunsAs};
+pub(crate) use hosted::{Hosted, PipeRead};
 
 use crate::leftover::Leftovers;
-use crate::poller::{ClientId, Poller, ProcessId, Source};
+use crate::poller::{ClientId, PipeId, Poller, ProcessId, Source};
 
 /// Hosted processes by name and by number.
 #[derive(Debug, Default, Encode, Decode)]
@@ -41,11 +42,11 @@ impl ProcessTable {
     pub(crate) fn insert(
         &mut self,
         spec: ProcessSpec,
-        credentials: Option<RunsAs>,
+        credentials: Option<Credentials>,
         spawned: Spawned,
         started: f64,
         poller: &Poller,
-    ) -> io::Result<ProcessId> {
+    ) -> io::Result<()> {
         let id = ProcessId(self.next_id);
         self.next_id += 1;
         let hosted = Hosted::new(id, spec, credentials, spawned, started);
@@ -57,7 +58,7 @@ impl ProcessTable {
         }
         self.names.0.insert(hosted.spec.name.clone(), id);
         self.hosted.insert(id, hosted);
-        Ok(id)
+        Ok(())
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<(ProcessId, &Hosted)> {
@@ -82,26 +83,16 @@ impl ProcessTable {
     }
 
     /// Reads a pipe once, up to the size of `buffer`.
-    pub(crate) fn read_output(
-        &mut self,
-        id: ProcessId,
-        stderr: bool,
-        buffer: &mut [u8],
-        now: f64,
-    ) -> PipeRead {
-        match self.hosted.get_mut(&id).filter(|hosted| hosted.is_running()) {
-            Some(hosted) => match hosted.room() {
-                Some(0) => PipeRead::Full,
-                room => {
-                    let size = room.map_or(buffer.len(), |room| room.min(buffer.len()));
-                    hosted.read_pipe(stderr, buffer.get_mut(..size).unwrap_or_default(), now)
-                }
-            },
-            None => {
-                self.leftovers.drain(id, stderr, buffer);
-                PipeRead::End
-            }
-        }
+    pub(crate) fn read_output(&mut self, id: PipeId, buffer: &mut [u8], now: f64) -> PipeRead {
+        let Some(hosted) = self.hosted.get_mut(&id.0).filter(|hosted| hosted.is_running()) else {
+            self.leftovers.drain(id, buffer);
+            return PipeRead::Nothing;
+        };
+        let size = match hosted.room() {
+            Some(0) => return PipeRead::Full,
+            room => room.map_or(buffer.len(), |room| room.min(buffer.len())),
+        };
+        hosted.read_pipe(id.1, buffer.get_mut(..size).unwrap_or_default(), now)
     }
 
     /// Looks whether a process has ended. Its last output is taken; a pipe that a
@@ -137,10 +128,8 @@ impl ProcessTable {
             while reads.next().is_some() && hosted.read_pipe(stderr, buffer, now) == PipeRead::Data
             {
             }
-        }
-        for (stderr, pipe) in [(false, hosted.stdout.take()), (true, hosted.stderr.take())] {
-            if let Some(pipe) = pipe {
-                self.leftovers.keep(id, stderr, pipe);
+            if let Some(pipe) = hosted.pipe_mut(stderr).take() {
+                self.leftovers.keep(PipeId(id, stderr), pipe);
             }
         }
         // It stays readable until it is reaped, which may be much later.
@@ -155,10 +144,17 @@ impl ProcessTable {
         true
     }
 
-    /// Notes that `client` has acknowledged everything below `seq`. True when that was the end
-    /// of the process, which then leaves the list.
-    pub(crate) fn acknowledge(&mut self, id: ProcessId, client: ClientId, seq: u64) -> bool {
+    /// Notes that `client` has acknowledged everything below `seq` or, with an offset, what of that ends
+    /// at or before it. True when that was the end of the process, which then leaves the list.
+    pub(crate) fn acknowledge(
+        &mut self,
+        id: ProcessId,
+        client: ClientId,
+        seq: u64,
+        up_to: Option<u64>,
+    ) -> bool {
         let Some(hosted) = self.hosted.get_mut(&id) else { return true };
+        let seq = up_to.map_or(seq, |offset| hosted.ring.seq_at(offset).min(seq));
         let follower = hosted.followers.iter_mut().find(|follower| follower.client == client);
         if let Some(follower) = follower {
             follower.acknowledged = follower.acknowledged.max(seq);
@@ -228,11 +224,9 @@ impl ProcessTable {
     }
 
     /// A pipe that is still read, of a process or left over from it.
-    pub(crate) fn pipe(&self, id: ProcessId, stderr: bool) -> Option<BorrowedFd<'_>> {
-        let own = self.hosted.get(&id).and_then(|hosted| {
-            if stderr { hosted.stderr.as_ref() } else { hosted.stdout.as_ref() }
-        });
-        own.or_else(|| self.leftovers.pipes.get(&(id, stderr))).map(AsFd::as_fd)
+    pub(crate) fn pipe(&self, id: PipeId) -> Option<&Descriptor> {
+        let own = self.hosted.get(&id.0).and_then(|hosted| hosted.pipe(id.1));
+        own.or_else(|| self.leftovers.pipes.get(&id))
     }
 
     /// Whether there is room for output, or no reason to wait for it.
@@ -279,8 +273,9 @@ impl ProcessTable {
     /// Reports everything that happens to the processes, after all of them were taken in.
     pub(crate) fn register(&self, poller: &Poller) -> io::Result<()> {
         self.hosted.values().try_for_each(|hosted| hosted.register(poller))?;
-        self.leftovers.pipes.iter().try_for_each(|(&(id, stderr), pipe)| {
-            poller.add(pipe, Source::output(id, stderr), EpollFlags::EPOLLIN)
-        })
+        self.leftovers
+            .pipes
+            .iter()
+            .try_for_each(|(id, pipe)| poller.add(pipe, Source::Output(*id), EpollFlags::EPOLLIN))
     }
 }

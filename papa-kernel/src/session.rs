@@ -5,7 +5,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use protocol::papa::{Answer, PROMPT, parse_request};
+use papa_handover::Refusal;
+use protocol::papa::{Answer, PROMPT, Reply, parse_request};
 
 use crate::client::{Client, Mode};
 use crate::command::{Outcome, execute, keep_note};
@@ -64,7 +65,8 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
                     // Lines that wait are answers to blocks that are still to come.
                     Ok(None) if client.ended && !client.has_line() => {
                         stop_watching(client, tables);
-                        client.output.extend(b"Error: The connection ended before the answer\n> ");
+                        let text = "The connection ended before the answer".to_owned();
+                        Reply::Error(text).print(&mut client.output);
                         return Progress::Waits;
                     }
                     Ok(None) => return Progress::Waits,
@@ -91,22 +93,18 @@ fn answer(client: &mut Client, tables: &mut Tables, poller: &Poller, line: &[u8]
             tracing::trace!(client = client.id.0, ?form, "command");
             // A fault in one verb must cost one connection, not everything the kernel holds.
             let attempt = catch_unwind(AssertUnwindSafe(|| execute(tables, poller, form, command)));
-            match attempt {
-                Ok(result) => result.map_err(|error| error.to_string()),
-                Err(_) => {
-                    tracing::error!(client = client.id.0, "a command panicked");
-                    client.leave(b"Error: The kernel failed to carry this out\n> ");
-                    return Progress::Waits;
-                }
-            }
+            let Ok(result) = attempt else {
+                tracing::error!(client = client.id.0, "a command panicked");
+                client.refuse(&Refusal::new("The kernel failed to carry this out"));
+                return Progress::Waits;
+            };
+            result
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(error.into()),
     };
     match result {
-        Ok(Outcome::Reply(mut text)) => {
-            client.output.append(&mut text);
-            client.output.extend(format!("\n{PROMPT}").bytes());
-        }
+        Ok(Outcome::Reply(text)) => Reply::Text(text).print(&mut client.output),
+        Err(error) => Reply::Error(error.to_string()).print(&mut client.output),
         Ok(Outcome::Watch(mut text, processes)) => {
             client.output.append(&mut text);
             client.output.push(b'\n');
@@ -122,10 +120,6 @@ fn answer(client: &mut Client, tables: &mut Tables, poller: &Poller, line: &[u8]
             client.leave(format!("Exiting papa!\n{PROMPT}").as_bytes());
             return Progress::Exit;
         }
-        Err(text) => {
-            let text = text.replace('\n', " ");
-            client.output.extend(format!("Error: {text}\n{PROMPT}").bytes());
-        }
     }
     Progress::Waits
 }
@@ -133,14 +127,14 @@ fn answer(client: &mut Client, tables: &mut Tables, poller: &Poller, line: &[u8]
 /// Takes the answer to a block. A line that cannot be understood ends the stream and releases nothing.
 fn take_answer(client: &mut Client, tables: &mut Tables, line: &[u8]) {
     let Mode::Watching(watch) = &mut client.mode else { return };
-    let text = match answered(client.id, watch, tables, line) {
+    let reply = match answered(client.id, watch, tables, line) {
         Ok(false) => return,
-        Ok(true) if watch.is_over() => "Nothing left to watch".to_owned(),
-        Ok(true) => "Stopped watching".to_owned(),
-        Err(error) => format!("Error: {error}"),
+        Ok(true) if watch.is_over() => Reply::Text(b"Nothing left to watch".to_vec()),
+        Ok(true) => Reply::Text(b"Stopped watching".to_vec()),
+        Err(error) => Reply::Error(error.to_string()),
     };
     stop_watching(client, tables);
-    client.output.extend(format!("{text}\n{PROMPT}").bytes());
+    reply.print(&mut client.output);
 }
 
 /// Whether the answer ends the stream.
@@ -149,20 +143,21 @@ fn answered(
     watch: &mut Watch,
     tables: &mut Tables,
     line: &[u8],
-) -> Result<bool, String> {
-    let answer = Answer::parse(watch.is_exact(), line).map_err(|error| error.to_string())?;
-    let (up_to, note) = match answer {
-        Answer::Acknowledge | Answer::Stop => (None, None),
-        Answer::Note(ref note) => (None, Some(note)),
-        Answer::AcknowledgeUpTo(offset, ref note) => (Some(offset), Some(note)),
-    };
-    if let Some(note) = note {
+) -> Result<bool, Refusal> {
+    let answer = Answer::parse(watch.is_exact(), line)?;
+    if let Answer::Note(note) | Answer::AcknowledgeUpTo(_, note) = &answer {
         let only = watch.only_process().and_then(|id| tables.processes.get_mut(id));
-        let hosted = only.ok_or("A note needs a stream of one process")?;
-        keep_note(hosted, Some(note.clone())).map_err(|error| error.to_string())?;
+        let hosted = only.ok_or_else(|| Refusal::new("A note needs a stream of one process"))?;
+        keep_note(hosted, Some(note.clone()))?;
     }
-    if !matches!(answer, Answer::Note(_)) {
-        watch.acknowledge(client, &mut tables.processes, up_to);
+    match answer {
+        Answer::Note(_) => return Ok(false),
+        Answer::AcknowledgeUpTo(offset, _) => {
+            watch.acknowledge(client, &mut tables.processes, Some(offset));
+        }
+        Answer::Acknowledge | Answer::Stop => {
+            watch.acknowledge(client, &mut tables.processes, None);
+        }
     }
     Ok(answer == Answer::Stop || watch.is_over())
 }

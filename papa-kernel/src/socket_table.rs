@@ -72,70 +72,45 @@ impl Drop for ManagedSocket {
     }
 }
 
-/// Managed sockets by name.
-#[derive(Debug, Default, Encode, Decode)]
-pub(crate) struct SocketTable {
-    sockets: Table<ManagedSocket>,
-}
+/// Managed sockets by name. To take one out closes it; running processes have copies of their own.
+pub(crate) type SocketTable = Table<ManagedSocket>;
 
-impl SocketTable {
-    /// Makes the socket, or finds the one that was made so before.
-    pub(crate) fn make(&mut self, form: Form, spec: SocketSpec) -> Result<SocketRow, Refusal> {
-        if let Some(known) = self.sockets.get(&spec.name) {
-            let mut row = known.row();
-            if known.spec.describes(&spec, known.port) {
-                // The answer shows what was asked for, the list what is there.
-                row.reuseport |= spec.reuseport;
-                return Ok(row);
-            }
-            let mut text = Vec::new();
-            row.print(form, &mut text);
-            let row = String::from_utf8_lossy(&text).into_owned();
-            return Err(Refusal::new(format!(
-                "Socket for {} has already been created - {row}",
-                spec.name
-            )));
+/// Makes the socket, or finds the one that was made so before.
+pub(crate) fn make(
+    table: &mut SocketTable,
+    form: Form,
+    spec: SocketSpec,
+) -> Result<SocketRow, Refusal> {
+    if let Some(known) = table.get(&spec.name) {
+        let mut row = known.row();
+        if known.spec.describes(&spec, known.port) {
+            // The answer shows what was asked for, the list what is there.
+            row.reuseport |= spec.reuseport;
+            return Ok(row);
         }
-        let taken = |path: &Vec<u8>| {
-            self.sockets
-                .values()
-                .any(|socket| socket.path.is_some() && socket.spec.path.as_ref() == Some(path))
-        };
-        if let Some(path) = spec.path.as_ref().filter(|path| taken(path)) {
-            let path = String::from_utf8_lossy(path);
-            return Err(Refusal::new(format!("Socket for {path} has already been created")));
-        }
-        // The system's resolver would block the loop.
-        if let Some(host) = spec.host.as_ref().filter(|host| !socket::is_address(host)) {
-            return Err(Refusal::new(format!(
-                "Bad host \"{host}\" - give an address; the kernel does not look names up"
-            )));
-        }
-        let Bound { fd, host, port, path } = socket::bind(&spec)?;
-        let fd = Some(fd).filter(|_| !(spec.reuseport && spec.kind == Kind::Dgram));
-        let path = path.map(|path| path.into_os_string().into_vec());
-        let fd = fd.map(Descriptor::from);
-        let socket = ManagedSocket { spec: Request(spec), fd, host, port, path };
-        let row = socket.row();
-        self.sockets.insert(socket.key(), socket);
-        Ok(row)
+        let (name, row) = (spec.name, row.to_text(form));
+        let row = String::from_utf8_lossy(&row);
+        return Err(Refusal::new(format!("Socket for {name} has already been created - {row}")));
     }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&ManagedSocket> {
-        self.sockets.get(name)
+    let mut paths = table.values().filter(|socket| socket.path.is_some());
+    if let Some(path) = spec.path.as_ref()
+        && paths.any(|socket| socket.spec.path.as_ref() == Some(path))
+    {
+        let path = String::from_utf8_lossy(path);
+        return Err(Refusal::new(format!("Socket for {path} has already been created")));
     }
-
-    /// All sockets, sorted by name.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &ManagedSocket> {
-        self.sockets.values()
+    // The system's resolver would block the loop.
+    if let Some(host) = spec.host.as_ref().filter(|host| !socket::is_address(host)) {
+        return Err(Refusal::new(format!(
+            "Bad host \"{host}\" - give an address; the kernel does not look names up"
+        )));
     }
-
-    /// Closes what `keep` does not want to keep; running processes have copies of their own.
-    pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.sockets.retain(|name, _| keep(name));
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
-    }
+    let Bound { fd, host, port, path } = socket::bind(&spec)?;
+    let held = !(spec.reuseport && spec.kind == Kind::Dgram);
+    let fd = held.then(|| Descriptor::from(fd));
+    let path = path.map(|path| path.into_os_string().into_vec());
+    let socket = ManagedSocket { spec: Request(spec), fd, host, port, path };
+    let row = socket.row();
+    table.insert(socket.key(), socket);
+    Ok(row)
 }

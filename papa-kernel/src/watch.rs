@@ -140,10 +140,7 @@ impl Watch {
         up_to: Option<u64>,
     ) {
         for (id, sent) in std::mem::take(&mut self.unanswered) {
-            let part =
-                up_to.and_then(|offset| Some(table.get_mut(id)?.records_up_to(offset, sent)));
-            let seq = part.unwrap_or(sent);
-            if table.acknowledge(id, client, seq) {
+            if table.acknowledge(id, client, sent, up_to) {
                 self.followed.remove(&id);
                 self.changed.remove(&id);
             }

@@ -59,7 +59,7 @@ impl Carried for State {
 
     fn descriptors(&self) -> impl Iterator<Item = (&Descriptor, Kind)> {
         let Tables { sockets, processes, .. } = &self.tables;
-        let sockets = sockets.iter().filter_map(|socket| socket.fd.as_ref());
+        let sockets = sockets.values().filter_map(|socket| socket.fd.as_ref());
         let clients = self.clients.values().map(|client| &client.fd);
         let sockets = std::iter::once(&self.listener.fd).chain(sockets).chain(clients);
         let hosted = processes.hosted.values();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::sys::epoll::EpollFlags;
 use papa_handover::{Answer, Guarded, Refusal, Rehearsal, hand_over};
 use papa_spawn::successor::Candidate;
-use protocol::papa::PROMPT;
+use protocol::papa::Reply;
 
 use super::Kernel;
 use crate::access::Access;
@@ -83,11 +83,8 @@ impl Kernel {
         let Some(client) = self.state.clients.get_mut(&requester) else { return };
         if matches!(client.mode, Mode::Upgrading) {
             client.mode = Mode::Commands;
-            let text = match answer {
-                Ok(text) => text,
-                Err(text) => format!("Error: {}", text.replace('\n', " ")),
-            };
-            client.output.extend(format!("{text}\n{PROMPT}").bytes());
+            let reply = answer.map_or_else(Reply::Error, |text| Reply::Text(text.into_bytes()));
+            reply.print(&mut client.output);
             self.due.insert(requester);
         }
     }

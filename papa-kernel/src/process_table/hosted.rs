@@ -12,7 +12,7 @@ use papa_spawn::child::{Credentials, Exit, Output, PidFd, Spawned};
 use protocol::papa::{DEFAULT_BUFFER, OutputMode, ProcessRow, ProcessSpec};
 
 use crate::output::{RecordView, Ring};
-use crate::poller::{ClientId, Poller, ProcessId, Source};
+use crate::poller::{ClientId, PipeId, Poller, ProcessId, Source};
 
 /// How far one client has read one process.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -28,7 +28,7 @@ pub(super) struct Follower {
 
 /// Whom a process runs as: user, group and supplementary groups.
 #[derive(Debug, PartialEq, Encode, Decode)]
-pub(crate) struct RunsAs(Option<u32>, u32, Option<Vec<u32>>);
+pub(super) struct RunsAs(Option<u32>, u32, Option<Vec<u32>>);
 
 impl From<Credentials> for RunsAs {
     fn from(Credentials { uid, gid, groups }: Credentials) -> Self {
@@ -92,10 +92,8 @@ pub(crate) enum PipeRead {
     Data,
     /// Not read: a watcher must make room first.
     Full,
-    /// Nothing there now.
-    Empty,
-    /// The pipe has ended and is closed.
-    End,
+    /// Nothing there now, or nothing any more.
+    Nothing,
 }
 
 impl Hosted {
@@ -103,7 +101,7 @@ impl Hosted {
     pub(super) fn new(
         id: ProcessId,
         spec: ProcessSpec,
-        credentials: Option<RunsAs>,
+        credentials: Option<Credentials>,
         spawned: Spawned,
         started: f64,
     ) -> Self {
@@ -112,7 +110,7 @@ impl Hosted {
             id,
             listed: true,
             spec: Request(spec),
-            credentials,
+            credentials: credentials.map(RunsAs::from),
             pid: spawned.pid,
             pidfd: OwnedFd::from(spawned.pidfd).into(),
             started,
@@ -144,8 +142,8 @@ impl Hosted {
     }
 
     /// Whether `wanted` describes this process.
-    pub(crate) fn matches(&self, wanted: &ProcessSpec, credentials: Option<&RunsAs>) -> bool {
-        self.spec.describes(wanted) && self.credentials.as_ref() == credentials
+    pub(crate) fn matches(&self, wanted: &ProcessSpec, credentials: Option<Credentials>) -> bool {
+        self.spec.describes(wanted) && self.credentials == credentials.map(RunsAs::from)
     }
 
     /// Where the outputs of a process go that `spec` describes.
@@ -176,11 +174,6 @@ impl Hosted {
     /// Where a client begins that follows from now on: bytes that came before, and the note.
     pub(crate) fn beginning(&self) -> (u64, &[u8]) {
         (self.ring.released_offset(), self.spec.note.as_deref().unwrap_or_default())
-    }
-
-    /// The number after the last record that ends at or before `offset`, of those below `seq`.
-    pub(crate) fn records_up_to(&self, offset: u64, seq: u64) -> u64 {
-        self.ring.seq_at(offset).min(seq)
     }
 
     /// Lets `client` follow from the oldest unacknowledged record.
@@ -246,29 +239,34 @@ impl Hosted {
         if self.is_running() {
             poller.add(&self.pidfd, Source::Exit(id), EpollFlags::EPOLLIN)?;
         }
-        for (stderr, pipe) in [(false, &self.stdout), (true, &self.stderr)] {
-            if let Some(pipe) = pipe {
-                poller.add(pipe, Source::output(id, stderr), EpollFlags::EPOLLIN)?;
-            }
-        }
-        Ok(())
+        [false, true].into_iter().try_for_each(|stderr| match self.pipe(stderr) {
+            Some(pipe) => poller.add(pipe, Source::Output(PipeId(id, stderr)), EpollFlags::EPOLLIN),
+            None => Ok(()),
+        })
+    }
+
+    pub(super) fn pipe(&self, stderr: bool) -> Option<&Descriptor> {
+        if stderr { self.stderr.as_ref() } else { self.stdout.as_ref() }
+    }
+
+    pub(super) fn pipe_mut(&mut self, stderr: bool) -> &mut Option<Descriptor> {
+        if stderr { &mut self.stderr } else { &mut self.stdout }
     }
 
     pub(super) fn read_pipe(&mut self, stderr: bool, buffer: &mut [u8], now: f64) -> PipeRead {
-        let pipe = if stderr { &mut self.stderr } else { &mut self.stdout };
-        let Some(fd) = pipe else { return PipeRead::End };
-        match nix::unistd::read(fd, buffer) {
-            Ok(0) => *pipe = None,
+        let Some(pipe) = self.pipe(stderr) else { return PipeRead::Nothing };
+        match nix::unistd::read(pipe, buffer) {
+            Ok(0) => *self.pipe_mut(stderr) = None,
             Ok(count) => {
                 self.ring.push_output(stderr, now, buffer.get(..count).unwrap_or_default());
                 return PipeRead::Data;
             }
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return PipeRead::Empty,
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => {}
             Err(errno) => {
                 tracing::warn!(name = self.spec.name, %errno, "could not read a pipe");
-                *pipe = None;
+                *self.pipe_mut(stderr) = None;
             }
         }
-        PipeRead::End
+        PipeRead::Nothing
     }
 }

@@ -17,6 +17,17 @@ pub enum Reply {
     Error(String),
 }
 
+impl Reply {
+    /// Appends what the kernel sends, up to the next prompt. An error is one line, whatever is in its text.
+    pub fn print(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Text(text) => out.extend_from_slice(text),
+            Self::Error(text) => out.extend(format!("Error: {}", text.replace('\n', " ")).bytes()),
+        }
+        out.extend(format!("\n{PROMPT}").bytes());
+    }
+}
+
 /// The bytes are not a reply that could be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
@@ -125,6 +136,18 @@ mod tests {
         assert_eq!(decoder.take_reply(), Some(Reply::Error("no".to_owned())));
         decoder.feed(b"> ").unwrap();
         assert_eq!(decoder.take_reply(), Some(Reply::Text(Vec::new())));
+    }
+
+    #[test]
+    fn what_is_printed_is_read() {
+        for reply in [Reply::Text(b"a 1".to_vec()), Reply::Error("no".to_owned())] {
+            let mut out = Vec::new();
+            reply.print(&mut out);
+            assert_eq!(decoder(Form::Exact, &out).take_reply(), Some(reply));
+        }
+        let mut out = Vec::new();
+        Reply::Error("one\n> two".to_owned()).print(&mut out);
+        assert_eq!(out, b"Error: one > two\n> ");
     }
 
     #[test]

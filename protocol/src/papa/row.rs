@@ -73,6 +73,13 @@ pub struct ValueRow {
 }
 
 impl ProcessRow {
+    /// The row alone, without a line feed.
+    pub fn to_text(&self, form: Form) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.print(form, &mut text);
+        text
+    }
+
     /// Appends the row, without a line feed.
     pub fn print(&self, form: Form, out: &mut Vec<u8>) {
         form.print_value(self.name.as_bytes(), out);
@@ -145,6 +152,13 @@ impl ProcessRow {
 }
 
 impl SocketRow {
+    /// The row alone, without a line feed.
+    pub fn to_text(&self, form: Form) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.print(form, &mut text);
+        text
+    }
+
     /// Appends the row, without a line feed.
     pub fn print(&self, form: Form, out: &mut Vec<u8>) {
         form.print_value(self.name.as_bytes(), out);
