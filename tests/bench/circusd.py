@@ -10,6 +10,8 @@ import argparse, json, os, select, shutil, signal, statistics, subprocess, sys, 
 
 import zmq
 
+from processes import read
+
 WORKER = r'''
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,14 +28,6 @@ int main(int argc, char **argv) {
 
 def quantile(values, share):
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
-
-
-def read(path):
-    try:
-        with open(path) as f:
-            return f.read()
-    except OSError:
-        return ''
 
 
 def descendants(pid):

@@ -10,6 +10,8 @@ import argparse, os, re, shutil, subprocess, tempfile, time
 
 import zmq
 
+from processes import terminate
+
 INI = '''
 [circus]
 endpoint = ipc://DIR/endpoint
@@ -76,12 +78,7 @@ class Daemon:
             return int(re.search(r'VmRSS:\s+(\d+)', f.read())[1]) / 1024
 
     def end(self):
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-        self.process.wait()
+        terminate(self.process)
         subprocess.run(['umount', '-l', self.disk], check=True)
         shutil.rmtree(self.dir)
 

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Measures how output gets into log files: ours beside the original and, where it is installed, Supervisor.
+"""Measures how output gets into log files: ours beside the original and, where they are installed, Supervisor, s6-log
+and svlogd.
 
   tests/bench/output.py --ours target/release/circusd [--original VENV/bin/circusd] [--mib 1024] [--quick]
 
 Needs a C compiler for the worker. tests/bench/README.md says what the figures mean.
 """
 import argparse, os, shutil, signal, statistics, subprocess, sys, tempfile, time
+
+from processes import read, terminate
 
 WORKER = r'''
 #include <stdio.h>
@@ -47,14 +50,6 @@ int main(int argc, char **argv) {
 '''
 
 
-def read(path):
-    try:
-        with open(path) as f:
-            return f.read()
-    except OSError:
-        return ''
-
-
 def cpu(pid):
     fields = read('/proc/%d/stat' % pid).rpartition(')')[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK') if fields else 0
@@ -70,6 +65,13 @@ def marked(directory):
     return found
 
 
+# The log writers of s6 and runit: files that are never rotated, as with the others, or as late as they can.
+LOGGERS = {
+    's6-log': lambda command, directory: [command, 'n100', 's268435455', directory],
+    'svlogd': lambda command, directory: [command, directory],
+}
+
+
 class Run:
     """One program, one kind of stream, some workers."""
 
@@ -81,6 +83,26 @@ class Run:
         self.worker = os.path.join(self.dir, 'worker')
         subprocess.run(['cc', '-O1', '-o', self.worker, source], check=True)
         self.log = os.path.join(self.dir, 'out.log')
+        self.workers = []
+        if name in LOGGERS:
+            self.start_logger(LOGGERS[name], command, arguments, workers)
+        else:
+            self.start_supervisor(name, command, arguments, workers, options)
+
+    def start_logger(self, words, command, arguments, workers):
+        """Lets the workers write into the pipe that the logger reads, as their supervisors do."""
+        directory = os.path.join(self.dir, 'log')
+        os.mkdir(directory)
+        self.log = os.path.join(directory, 'current')
+        with open(os.path.join(directory, 'config'), 'w') as f:
+            f.write('s0\nn0\n')
+        output = open(os.path.join(self.dir, 'daemon.log'), 'w')
+        self.process = subprocess.Popen(words(command, directory), cwd=self.dir, stdin=subprocess.PIPE, stderr=output)
+        self.workers = [subprocess.Popen([self.worker, *arguments.split()], stdout=self.process.stdin)
+                        for _ in range(workers)]
+        self.process.stdin.close()
+
+    def start_supervisor(self, name, command, arguments, workers, options):
         config = os.path.join(self.dir, 'config')
         with open(config, 'w') as f:
             if name == 'supervisor':
@@ -103,7 +125,7 @@ class Run:
         it is through."""
         begin = None
         while True:
-            size = os.path.getsize(self.log) if os.path.exists(self.log) else 0
+            size = self.size()
             if size and begin is None:
                 begin = time.perf_counter()
             if expected and size >= expected:
@@ -116,6 +138,14 @@ class Run:
             if self.process.poll() is not None:
                 raise SystemExit('it has ended:\n' + read(os.path.join(self.dir, 'daemon.log')))
             time.sleep(0.002)
+
+    def size(self):
+        """Bytes in the log and, where a logger has begun a new one, in those before."""
+        names = [self.log]
+        if self.workers:
+            directory = os.path.dirname(self.log)
+            names = [os.path.join(directory, name) for name in os.listdir(directory) if name == 'current' or name[0] == '@']
+        return sum(os.path.getsize(name) for name in names if os.path.exists(name))
 
     def latencies(self, count):
         """Milliseconds from the write of a line to its being in the file."""
@@ -145,17 +175,14 @@ class Run:
         return sum(map(cpu, own))
 
     def end(self):
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
+        terminate(self.process)
         for pid, _ in marked(self.dir):
             try:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
-        self.process.wait()
+        for worker in self.workers:
+            worker.wait()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -163,7 +190,7 @@ def measure(name, command, args):
     figures = {}
     prefix = {'stdout_stream.time_format': '%Y-%m-%d %H:%M:%S'}
     kinds = [('plain', {}, 1), ('ten_writers', {}, 10)]
-    if name != 'supervisor':
+    if name != 'supervisor' and name not in LOGGERS:
         kinds += [('time_format', prefix, 1)]
     if name == 'ours':
         kinds += [('hosted', {'use_papa': 'True'}, 1), ('hosted_time_format', {'use_papa': 'True', **prefix}, 1)]
@@ -172,7 +199,7 @@ def measure(name, command, args):
         run = Run(name, command, 'flood %d' % (args.mib // workers), workers, options)
         try:
             each = (args.mib // workers << 20) // 100 * 100 + 4
-            seconds = run.wait_for_end(workers * each if workers > 1 else 0)
+            seconds = run.wait_for_end(workers * each if workers > 1 or name in LOGGERS else 0)
             figures[kind + '_mb_s'] = (args.mib << 20) / 1e6 / seconds
             figures[kind + '_cpu_s_per_gib'] = run.cpu() * 1024 / args.mib
             if 'use_papa' in options:
@@ -202,8 +229,8 @@ def main():
     programs = {'ours': os.path.abspath(args.ours)}
     if args.original:
         programs['circus 0.17.2'] = os.path.abspath(args.original)
-    if shutil.which('supervisord'):
-        programs['supervisor'] = shutil.which('supervisord')
+    others = {'supervisor': 'supervisord', **{name: name for name in LOGGERS}}
+    programs.update((name, shutil.which(program)) for name, program in others.items() if shutil.which(program))
     results = {name: measure(name, command, args) for name, command in programs.items()}
     print('%-32s' % ('%d MiB' % args.mib) + ''.join('%16s' % name for name in results))
     for row in dict.fromkeys(key for figures in results.values() for key in figures):
