@@ -1,9 +1,11 @@
 //! The addresses of circusd's sockets and where they come from. No connection is made here, except that
-//! [`Endpoint::connect`] hands an address to ZeroMQ.
+//! [`Endpoint::connect`] hands an address to ZeroMQ and [`through_ssh`] has ssh connect to another machine.
 
 use crate::config_file::ConfigFile;
 use crate::report::CommandError;
-use std::path::PathBuf;
+use crate::ssh::{SshError, Tunnel};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The variable that names the controller's endpoint.
 pub const ENDPOINT_VARIABLE: &str = "CIRCUSCTL_ENDPOINT";
@@ -72,6 +74,25 @@ pub struct Endpoint {
     pub source: EndpointSource,
     /// How to get there, if it is not reached directly.
     pub route: Option<Route>,
+}
+
+/// Opens a tunnel through which all these endpoints of another machine are reached from now on. Its end is the end
+/// of ssh, so it has to be held.
+///
+/// # Errors
+/// [`SshError`].
+pub fn through_ssh(
+    host: &str,
+    keyfile: Option<&Path>,
+    mut endpoints: Vec<&mut Endpoint>,
+    patience: Duration,
+) -> Result<Tunnel, SshError> {
+    let far: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.address.as_str()).collect();
+    let tunnel = Tunnel::open(host, keyfile, &far, patience)?;
+    for (endpoint, near) in endpoints.iter_mut().zip(tunnel.near()) {
+        endpoint.route = Some(Route { host: host.to_owned(), near: near.clone() });
+    }
+    Ok(tunnel)
 }
 
 /// The text is no endpoint.

@@ -4,7 +4,7 @@
 
 use crate::client::{CallError, Client};
 use crate::config_file::ConfigFile;
-use crate::endpoint::{ENDPOINT_VARIABLE, Endpoint, Route, Service};
+use crate::endpoint::{ENDPOINT_VARIABLE, Endpoint, Service, through_ssh};
 use crate::report::CommandError;
 use crate::ssh::Tunnel;
 use std::path::Path;
@@ -56,15 +56,9 @@ impl Session {
         for (_, endpoint) in &endpoints {
             endpoint.check()?;
         }
-        let mut tunnel = None;
-        if let Some(host) = place.ssh {
-            let remote: Vec<_> = endpoints.iter().map(|(_, far)| far.address.as_str()).collect();
-            let open = Tunnel::open(host, place.ssh_keyfile, &remote, place.timeout)?;
-            for ((_, endpoint), near) in endpoints.iter_mut().zip(open.near()) {
-                endpoint.route = Some(Route { host: host.to_owned(), near: near.clone() });
-            }
-            tunnel = Some(open);
-        }
+        let far = endpoints.iter_mut().map(|(_, endpoint)| endpoint).collect();
+        let open = |host| through_ssh(host, place.ssh_keyfile, far, place.timeout);
+        let tunnel = place.ssh.map(open).transpose()?;
         Ok(Self { endpoints, timeout: place.timeout, _tunnel: tunnel })
     }
 

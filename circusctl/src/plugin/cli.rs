@@ -8,7 +8,7 @@ use super::registry::Builtin;
 use super::runner::{self, RunError, Surroundings};
 use super::{config_text, option_file};
 use crate::colour::Colour;
-use crate::endpoint::{Endpoint, Route, Service};
+use crate::endpoint::{Endpoint, Service, through_ssh};
 use crate::logging;
 use crate::report::CommandError;
 use crate::ssh::Tunnel;
@@ -174,15 +174,9 @@ fn surroundings(
 ) -> Result<(Surroundings, Option<Tunnel>), CommandError> {
     let mut endpoint = Endpoint::choose(Service::Controller, Some(&arguments.endpoint), None, None);
     let mut pubsub = Endpoint::choose(Service::Events, Some(&arguments.pubsub), None, None);
-    let mut tunnel = None;
-    if let Some(host) = &arguments.ssh {
-        let far = [endpoint.address.as_str(), &pubsub.address];
-        let open = Tunnel::open(host, None, &far, SSH_PATIENCE)?;
-        for (endpoint, near) in [&mut endpoint, &mut pubsub].into_iter().zip(open.near()) {
-            endpoint.route = Some(Route { host: host.clone(), near: near.clone() });
-        }
-        tunnel = Some(open);
-    }
+    let far = vec![&mut endpoint, &mut pubsub];
+    let open = |host: &String| through_ssh(host, None, far, SSH_PATIENCE);
+    let tunnel = arguments.ssh.as_ref().map(open).transpose()?;
     Ok((Surroundings { endpoint, pubsub, name }, tunnel))
 }
 

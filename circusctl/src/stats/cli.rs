@@ -2,10 +2,9 @@
 
 use super::service::{self, ServiceError, Settings};
 use crate::colour::Colour;
-use crate::endpoint::{Endpoint, Route, Service};
+use crate::endpoint::{Endpoint, Service, through_ssh};
 use crate::logging;
 use crate::report::CommandError;
-use crate::ssh::Tunnel;
 use crate::ui;
 use clap::Parser;
 use std::ffi::OsString;
@@ -77,15 +76,9 @@ fn serve(arguments: Arguments) -> Result<(), CommandError> {
     let mut endpoint = Endpoint::choose(Service::Controller, Some(&arguments.endpoint), None, None);
     let mut pubsub = Endpoint::choose(Service::Events, Some(&arguments.pubsub), None, None);
     // Held until the end, which is the end of ssh.
-    let mut _tunnel = None;
-    if let Some(host) = &arguments.ssh {
-        let far = [endpoint.address.as_str(), &pubsub.address];
-        let tunnel = Tunnel::open(host, None, &far, SSH_PATIENCE)?;
-        for (endpoint, near) in [&mut endpoint, &mut pubsub].into_iter().zip(tunnel.near()) {
-            endpoint.route = Some(Route { host: host.clone(), near: near.clone() });
-        }
-        _tunnel = Some(tunnel);
-    }
+    let far = vec![&mut endpoint, &mut pubsub];
+    let open = |host: &String| through_ssh(host, None, far, SSH_PATIENCE);
+    let _tunnel = arguments.ssh.as_ref().map(open).transpose()?;
     let settings = Settings {
         endpoint,
         pubsub,

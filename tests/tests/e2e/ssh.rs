@@ -1,11 +1,17 @@
 //! `--ssh` through a real OpenSSH server on a free port.
 
 use circus_e2e::terminal::Terminal;
+use circus_e2e::waiting::eventually;
 use circus_e2e::{TestEnv, process, program};
 use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// Names the key to ssh where a program has no option for it.
+const KEY: &str = "CIRCUS_TEST_SSH_KEY";
 
 /// An OpenSSH server for the user that runs the tests.
 struct Sshd {
@@ -48,8 +54,10 @@ impl Sshd {
             path("known_hosts").display()
         );
         std::fs::write(path("ssh_config"), options).expect("written");
-        let wrapper =
-            format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", path("ssh_config").display());
+        let wrapper = format!(
+            "#!/bin/sh\nexec /usr/bin/ssh -F {} ${{{KEY}:+-i \"${KEY}\"}} \"$@\"\n",
+            path("ssh_config").display()
+        );
         std::fs::create_dir(path("bin")).expect("made");
         std::fs::write(path("bin/ssh"), wrapper).expect("written");
         let executable = std::fs::Permissions::from_mode(0o755);
@@ -82,13 +90,25 @@ impl Sshd {
 
     /// A program of ours that reaches circusd through this server with this key.
     fn program(&self, name: &str, env: &TestEnv, key: &str, arguments: &[&str]) -> Command {
+        let key = self.directory.path().join(key);
+        let mut command = self.program_with_ssh(name, env);
+        command.arg("--ssh_keyfile").arg(key).args(arguments);
+        command
+    }
+
+    /// A daemon of ours, which has no option for the key.
+    fn daemon(&self, name: &str, env: &TestEnv, key: &str, arguments: &[&str]) -> Command {
+        let mut command = self.program_with_ssh(name, env);
+        command.env(KEY, self.directory.path().join(key)).args(arguments);
+        command
+    }
+
+    fn program_with_ssh(&self, name: &str, env: &TestEnv) -> Command {
         let bin = self.directory.path().join("bin");
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new(program::built(name));
         command
-            .args(["--ssh", &format!("127.0.0.1:{}", self.port), "--ssh_keyfile"])
-            .arg(self.directory.path().join(key))
-            .args(arguments)
+            .args(["--ssh", &format!("127.0.0.1:{}", self.port)])
             .env("PATH", path)
             .env(process::MARK, env.id())
             .env("TMPDIR", env.directory())
@@ -225,5 +245,46 @@ fn circus_top_reaches_feed_and_circusd_through_ssh() {
     let (out, err, code) = ran(sshd.program("circus-top", &env, "stranger", &once));
     assert_eq!((out.as_str(), code), ("", Some(1)));
     assert!(err.starts_with("error: ssh could not reach 127.0.0.1:"), "{err}");
+    assert_cleared(&env);
+}
+
+#[test]
+fn circus_plugin_reaches_commands_and_events_through_ssh() {
+    let Some(sshd) = Sshd::start() else { return };
+    let env = TestEnv::new();
+    let circusd = env.start("[watcher:w]\ncmd = sleep 1000\n");
+    circusd.wait_for_pids("w", 1);
+    let statsd = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    statsd.set_read_timeout(Some(Duration::from_millis(100))).expect("a time");
+    let port = statsd.local_addr().expect("an address").port();
+    let (endpoint, events) = (env.endpoint(), env.pubsub_endpoint());
+    let config = format!("loop_rate:0.1:::host:127.0.0.1:::port:{port}");
+    let plugin = |class: &str, key: &str| {
+        let arguments = ["--endpoint", &endpoint, "--pubsub", &events, "--config", &config, class];
+        sshd.daemon("circus-plugin", &env, key, &arguments)
+    };
+    // One of them asks circusd, the other hears what it publishes.
+    for (class, expected) in [
+        ("FullStats", "circus.app.watcher._stats.w."),
+        ("StatsdEmitter", "circus.app.watcher.w.updated:1|c"),
+    ] {
+        let class = format!("circus.plugins.statsd.{class}");
+        let mut plugin = plugin(&class, "user").spawn().expect("circus-plugin runs");
+        eventually(&format!("{class} sends {expected}"), || {
+            // A subscription takes a moment to arrive, and this is refused while the one before it is carried out.
+            circusd.call("set", serde_json::json!({"name": "w", "options": {"max_age": 0}}));
+            let mut buffer = [0; 1024];
+            let length = statsd.recv(&mut buffer).ok()?;
+            String::from_utf8_lossy(&buffer[..length]).starts_with(expected).then_some(())
+        });
+        let pid = i32::try_from(plugin.id()).expect("pids fit");
+        process::Handle::open(pid).expect("it runs").terminate();
+        assert!(plugin.wait().expect("it ends").success());
+        assert_cleared(&env);
+    }
+
+    let (out, err, code) = ran(plugin("circus.plugins.statsd.FullStats", "stranger"));
+    assert_eq!((out.as_str(), code), ("", Some(1)));
+    assert!(err.contains("error: ssh could not reach 127.0.0.1:"), "{err}");
     assert_cleared(&env);
 }
