@@ -4,17 +4,14 @@
 //! The requests are made by `ureq`, each over a connection of its own, so that it finds what a new client would
 //! find. A request that takes longer than `loop_rate` does not keep the next one back.
 
+use super::asker::Asker;
 use super::circus::Circus;
-use super::errand::Errands;
 use super::interface::{Plugin, PluginError};
 use super::options::{self, OptionError, Options};
-use super::restart;
 use super::statsd::Value;
-use super::statsd::observer::Observer;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
-use tracing::{info, warn};
 use ureq::tls::{RootCerts, TlsConfig};
 
 /// The options that are read besides those of every observer.
@@ -31,13 +28,9 @@ const NO_ANSWER: u16 = 599;
 
 /// The plugin.
 pub struct HttpObserver {
-    observer: Observer,
+    asker: Asker<Outcome>,
     url: String,
     agent: ureq::Agent,
-    restart: Option<String>,
-    requests: Option<Errands<Outcome>>,
-    /// The last request failed, and that was said.
-    failed: bool,
 }
 
 /// What came of a request.
@@ -57,24 +50,19 @@ impl HttpObserver {
     pub fn new(options: &Options) -> Result<Self, OptionError> {
         let timeout = options.value("timeout", Duration::from_secs(10), options::period)?;
         Ok(Self {
-            observer: Observer::new(options, "http_observer")?,
+            asker: Asker::new(options, "http_observer", "restart_on_error", AT_ONCE)?,
             url: options.value("check_url", "http://localhost/".to_owned(), url)?,
             agent: agent(timeout),
-            restart: restart::watcher(options, "restart_on_error"),
-            requests: None,
-            failed: false,
         })
     }
 
     fn take(&mut self, circus: &mut Circus, outcome: Outcome) {
-        let statsd = &mut self.observer.statsd;
+        let statsd = self.asker.statsd();
         let (status, reason) = match outcome {
             Outcome::Page(time) => {
                 let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
                 statsd.send("http_stats.request_time", Value::Milliseconds(time));
-                if std::mem::take(&mut self.failed) {
-                    info!("{} answers again", self.url);
-                }
+                self.asker.answered(&self.url);
                 return;
             }
             Outcome::None(status, reason) => (status, reason),
@@ -82,48 +70,33 @@ impl HttpObserver {
         statsd.increment("http_stats.error");
         statsd.increment(&format!("http_stats.error.{status}"));
         let reason = format!("{}: {reason}", self.url);
-        if !std::mem::replace(&mut self.failed, true) {
-            warn!("{reason}");
-        }
-        let Some(watcher) = &self.restart else { return };
-        if restart::unless_stopped(circus, watcher, &reason) {
-            statsd.increment("http_stats.restart_on_error");
-        }
+        self.asker.failed(&reason);
+        self.asker.restart(circus, &reason, "http_stats.restart_on_error");
     }
 }
 
 impl Plugin for HttpObserver {
     fn start(&mut self, _: &mut Circus) -> Result<(), PluginError> {
-        let requests = Errands::new(AT_ONCE);
-        self.requests =
-            Some(requests.map_err(|error| {
-                PluginError::new(format!("{} cannot be asked: {error}", self.url))
-            })?);
-        Ok(())
+        self.asker.start(&self.url)
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.observer.deadline()
+        self.asker.deadline()
     }
 
     fn tick(&mut self, _: &mut Circus, now: Instant) {
-        if !self.observer.is_due(now) {
-            return;
-        }
-        let (agent, url) = (self.agent.clone(), self.url.clone());
-        let Some(requests) = &mut self.requests else { return };
-        if let Err(error) = requests.begin(move || request(&agent, &url)) {
-            warn!("{} is not asked: {error}", self.url);
+        if self.asker.is_due(now) {
+            let (agent, url) = (self.agent.clone(), self.url.clone());
+            self.asker.ask(&self.url, move || request(&agent, &url));
         }
     }
 
     fn files(&self) -> Vec<BorrowedFd<'_>> {
-        self.requests.iter().map(Errands::file).collect()
+        self.asker.files()
     }
 
     fn readable(&mut self, circus: &mut Circus) {
-        let outcomes = self.requests.as_mut().map(Errands::finished).unwrap_or_default();
-        for outcome in outcomes {
+        for outcome in self.asker.finished() {
             self.take(circus, outcome);
         }
     }

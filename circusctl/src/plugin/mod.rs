@@ -7,6 +7,7 @@
 //! options there, [`cli`] the program; [`program`] is the
 //! same for plugins of others. Options are checked by building the plugin, which does nothing else; so circusd can do it too.
 
+pub mod asker;
 pub mod circus;
 pub mod cli;
 pub mod command_reloader;

@@ -7,32 +7,26 @@
 
 mod info_reply;
 
+use super::asker::Asker;
 use super::circus::Circus;
-use super::errand::Errands;
 use super::interface::{Plugin, PluginError};
 use super::options::{self, OptionError, Options};
-use super::restart;
-use super::statsd::observer::Observer;
 use redis::{Client, Connection, IntoConnectionInfo, RedisError};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 /// The options that are read besides those of every observer.
 pub const OPTIONS: &[&str] = &["redis_url", "restart_on_timeout", "timeout"];
 
 /// The plugin.
 pub struct RedisObserver {
-    observer: Observer,
+    /// One at a time: Redis answers in turn anyway.
+    asker: Asker<(Option<Connection>, Outcome)>,
     client: Client,
     timeout: Duration,
-    restart: Option<String>,
     /// None before the first answer, after a failure, and while it is asked.
     connection: Option<Connection>,
-    /// One at a time: Redis answers in turn anyway.
-    requests: Option<Errands<(Option<Connection>, Outcome)>>,
-    /// The last request failed, and that was said.
-    failed: bool,
 }
 
 /// What came of asking.
@@ -59,13 +53,10 @@ impl RedisObserver {
             reason,
         })?;
         Ok(Self {
-            observer: Observer::new(options, "redis_observer")?,
+            asker: Asker::new(options, "redis_observer", "restart_on_timeout", 1)?,
             client,
             timeout: options.value("timeout", Duration::from_secs(5), options::period)?,
-            restart: restart::watcher(options, "restart_on_timeout"),
             connection: None,
-            requests: None,
-            failed: false,
         })
     }
 
@@ -78,63 +69,51 @@ impl RedisObserver {
         let (error, is_unreached) = match outcome {
             Outcome::Info(text) => {
                 for (key, value) in info_reply::gauges(&text) {
-                    self.observer.statsd.send(&format!("redis_stats.{key}"), value);
+                    self.asker.statsd().send(&format!("redis_stats.{key}"), value);
                 }
-                if std::mem::take(&mut self.failed) {
-                    info!("{} answers again", self.place());
-                }
+                self.asker.answered(&self.place());
                 return;
             }
             Outcome::Unreached(error) => (error, true),
             Outcome::Refused(error) => (error, false),
         };
-        self.observer.statsd.increment("redis_stats.error");
+        self.asker.statsd().increment("redis_stats.error");
         let reason = format!("{}: {error}", self.place());
-        if !std::mem::replace(&mut self.failed, true) {
-            warn!("{reason}");
-        }
-        if let Some(watcher) = self.restart.as_ref().filter(|_| is_unreached)
-            && restart::unless_stopped(circus, watcher, &reason)
-        {
-            self.observer.statsd.increment("redis_stats.restart_on_error");
+        self.asker.failed(&reason);
+        if is_unreached {
+            self.asker.restart(circus, &reason, "redis_stats.restart_on_error");
         }
     }
 }
 
 impl Plugin for RedisObserver {
     fn start(&mut self, _: &mut Circus) -> Result<(), PluginError> {
-        let cannot = |error| PluginError::new(format!("{} cannot be asked: {error}", self.place()));
-        self.requests = Some(Errands::new(1).map_err(cannot)?);
-        Ok(())
+        self.asker.start(&self.place())
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.observer.deadline()
+        self.asker.deadline()
     }
 
     fn tick(&mut self, _: &mut Circus, now: Instant) {
-        if !self.observer.is_due(now) {
+        if !self.asker.is_due(now) {
             return;
         }
         let place = self.place();
-        let Some(requests) = &mut self.requests else { return };
-        if !requests.has_room() {
+        if !self.asker.has_room() {
             debug!("{place} has not answered yet");
             return;
         }
         let (client, timeout, kept) = (self.client.clone(), self.timeout, self.connection.take());
-        if let Err(error) = requests.begin(move || ask(&client, timeout, kept)) {
-            warn!("{place} is not asked: {error}");
-        }
+        self.asker.ask(&place, move || ask(&client, timeout, kept));
     }
 
     fn files(&self) -> Vec<BorrowedFd<'_>> {
-        self.requests.iter().map(Errands::file).collect()
+        self.asker.files()
     }
 
     fn readable(&mut self, circus: &mut Circus) {
-        let finished = self.requests.as_mut().map(Errands::finished).unwrap_or_default();
-        for (connection, outcome) in finished {
+        for (connection, outcome) in self.asker.finished() {
             self.connection = connection;
             self.take(circus, outcome);
         }

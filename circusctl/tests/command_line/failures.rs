@@ -119,20 +119,31 @@ fn mistyped_commands_and_options_are_guessed() {
     }
 }
 
-#[test]
-fn a_server_that_is_no_circusd_is_recognised() {
+/// The end of circusctl when a server greets it with this and goes on waiting.
+fn greeted_with(greeting: &'static [u8]) -> Ran {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let endpoint = format!("tcp://{}", listener.local_addr().expect("bound"));
     let server = std::thread::spawn(move || {
         let (mut client, _) = listener.accept().expect("circusctl connects");
-        client.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("sent");
+        client.write_all(greeting).expect("sent");
         let mut rest = Vec::new();
         let _ = client.read_to_end(&mut rest); // Until circusctl gives up.
     });
     let ran = run(&["--timeout", "1", "--endpoint", &endpoint, "list"]);
     server.join().expect("the server ends");
-    assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("does not speak ZeroMQ"), "{ran:?}");
+    ran
+}
+
+#[test]
+fn a_server_that_is_no_circusd_is_recognised() {
+    // The other has the first bytes of ZeroMQ's greeting, and then silence.
+    let greetings: [&[u8]; 2] =
+        [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff\0\0\0\0\0\0\0\x01\x7f\x03"];
+    for greeting in greetings {
+        let ran = greeted_with(greeting);
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains("does not speak ZeroMQ"), "{ran:?}");
+    }
 }
 
 #[test]
@@ -266,23 +277,6 @@ fn a_reader_that_goes_away_before_the_answer_ends_it_quietly() {
         let quiet = Ran { stdout: String::new(), stderr: String::new(), code: 0 };
         assert_eq!(Ran::from(output), quiet, "{command:?}");
     }
-}
-
-#[test]
-fn half_a_greeting_is_not_circusd() {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let endpoint = format!("tcp://{}", listener.local_addr().expect("bound"));
-    let server = std::thread::spawn(move || {
-        let (mut client, _) = listener.accept().expect("circusctl connects");
-        // The first bytes of ZeroMQ's greeting, and then silence.
-        client.write_all(b"\xff\0\0\0\0\0\0\0\x01\x7f\x03").expect("sent");
-        let mut rest = Vec::new();
-        let _ = client.read_to_end(&mut rest); // Until circusctl gives up.
-    });
-    let ran = run(&["--timeout", "1", "--endpoint", &endpoint, "list"]);
-    server.join().expect("the server ends");
-    assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("does not speak ZeroMQ"), "{ran:?}");
 }
 
 #[test]

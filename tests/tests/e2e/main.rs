@@ -20,6 +20,7 @@ mod intent;
 mod interop;
 mod kernel;
 mod life_cycle;
+mod load;
 mod log;
 mod look_for_causes;
 mod metrics;

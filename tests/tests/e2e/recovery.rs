@@ -1,20 +1,11 @@
 //! Hosted workers, their sockets and their output outlive circusd.
 
 use crate::http;
+use crate::load::Load;
 use crate::workers::{numbers, served_and_ticking, wait_for_number};
-use circus_e2e::{Python, TestEnv, env::free_port, waiting};
+use circus_e2e::{Python, TestEnv, env::free_port};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-/// Ends the client's loop, also when the test fails: a scope waits for its threads.
-struct EndOfLoop<'a>(&'a AtomicBool);
-
-impl Drop for EndOfLoop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 fn sections(env: &TestEnv, port: u16) -> String {
     served_and_ticking(env, port) + "[watcher:plain]\ncmd = sleep 1000\n"
@@ -75,39 +66,22 @@ fn kill_and_start_again(env: &TestEnv) -> Vec<u64> {
     let ticker = circusd.wait_for_pids("ticker", 1);
     wait_for_number(env, &circusd, 20);
 
-    let stop = AtomicBool::new(false);
-    let (answers, failures) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                match http::get(port) {
-                    Ok(_) => answers.fetch_add(1, Ordering::Relaxed),
-                    Err(_) => failures.fetch_add(1, Ordering::Relaxed),
-                };
-            }
-        });
-        let end = EndOfLoop(&stop);
-        circusd.kill();
-        let last = *numbers(env).last().expect("lines before the end of circusd");
-        let before = answers.load(Ordering::Relaxed);
-        // A gap in which the workers answer and print without any circusd.
-        waiting::eventually("the workers answer without circusd", || {
-            let answered = answers.load(Ordering::Relaxed) >= before + 50;
-            (answered || failures.load(Ordering::Relaxed) > 0).then_some(())
-        });
+    let load = Load::on(port, 1);
+    circusd.kill();
+    let last = *numbers(env).last().expect("lines before the end of circusd");
+    // A gap in which the workers answer and print without any circusd.
+    load.wait_for_answers(50);
 
-        let circusd = env.start_again();
-        let mut adopted = circusd.wait_for_pids("web", 3);
-        adopted.sort_unstable();
-        let mut hosted = hosted_pids(env, "web");
-        hosted.sort_unstable();
-        let again = circusd.wait_for_pids("ticker", 1);
-        wait_for_number(env, &circusd, last + 50);
-        drop(end);
-        assert_eq!(hosted, workers);
-        assert_eq!((adopted, again), (workers, ticker));
-    });
-    assert_eq!(failures.into_inner(), 0, "connections failed beside {}", answers.into_inner());
+    let circusd = env.start_again();
+    let mut adopted = circusd.wait_for_pids("web", 3);
+    adopted.sort_unstable();
+    let mut hosted = hosted_pids(env, "web");
+    hosted.sort_unstable();
+    let again = circusd.wait_for_pids("ticker", 1);
+    wait_for_number(env, &circusd, last + 50);
+    load.end();
+    assert_eq!(hosted, workers);
+    assert_eq!((adopted, again), (workers, ticker));
 
     numbers(env)
 }
@@ -148,24 +122,12 @@ fn nobody_is_refused_while_all_workers_are_replaced() {
     let port = free_port();
     let circusd = env.start(&sections(&env, port));
     let old = circusd.wait_for_pids("web", 3);
-    let stop = AtomicBool::new(false);
-    let refused = std::thread::scope(|scope| {
-        let client = scope.spawn(|| {
-            let mut refused = 0;
-            while !stop.load(Ordering::Relaxed) {
-                // A worker that is stopped in the middle of an answer is no concern of this test.
-                if let Err(error) = http::get(port) {
-                    refused += usize::from(error.kind() == ErrorKind::ConnectionRefused);
-                }
-            }
-            refused
-        });
-        let end = EndOfLoop(&stop);
-        circusd.ok("restart", serde_json::json!({"name": "web", "waiting": true}));
-        let new = circusd.wait_for_pids("web", 3);
-        assert!(new.iter().all(|pid| !old.contains(pid)), "{old:?} {new:?}");
-        drop(end);
-        client.join().expect("the client ends")
-    });
-    assert_eq!(refused, 0);
+    let load = Load::on(port, 1);
+    circusd.ok("restart", serde_json::json!({"name": "web", "waiting": true}));
+    let new = circusd.wait_for_pids("web", 3);
+    assert!(new.iter().all(|pid| !old.contains(pid)), "{old:?} {new:?}");
+    // A worker that is stopped in the middle of an answer is no concern of this test.
+    let failures = load.failures();
+    let refused = failures.iter().find(|error| error.kind() == ErrorKind::ConnectionRefused);
+    assert!(refused.is_none(), "{failures:?}");
 }

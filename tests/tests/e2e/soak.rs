@@ -5,14 +5,13 @@
 //! `20,5,300,50,20`: watchers, processes of each, kills, upgrades of circusd, upgrades of the kernel.
 //! `CIRCUS_SOAK_NEXT` names a second circusd to upgrade to, and back; without it a copy does.
 
-use crate::http;
+use crate::load::Load;
 use circus_e2e::process;
 use circus_e2e::program::{built, circusd, fixture};
 use circus_e2e::{Daemon, TestEnv, env::free_port};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 struct Size {
@@ -145,15 +144,6 @@ fn upgrade(circusd: &Daemon, program: &std::path::Path) {
     assert_eq!(ended["status"], "ok", "{ended}\n{}", circusd.log());
 }
 
-/// Ends the client's loop, also when the test fails: a scope waits for its threads.
-struct EndOfLoop<'a>(&'a AtomicBool);
-
-impl Drop for EndOfLoop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 fn soak(size: &Size) {
     let env = TestEnv::new();
     if env.has_no_kernel() {
@@ -162,7 +152,7 @@ fn soak(size: &Size) {
     let seed = u64::from(std::process::id());
     let mut random = Random(seed);
     let port = free_port();
-    let circusd = env.start(&sections(&env, size, port));
+    let mut circusd = env.start(&sections(&env, size, port));
     let workers = pids(&circusd, size);
     let kernel = kernel_pid(&env);
     let (files, own_files) = (open_files(kernel), open_files(pid_of(&circusd)));
@@ -170,50 +160,35 @@ fn soak(size: &Size) {
     let kernels = [built("papa-kernel"), env.path("papa-kernel-next")];
     std::fs::copy(&kernels[0], &kernels[1]).expect("there is room");
 
-    let stop = AtomicBool::new(false);
-    let (answers, failures) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let circusd = std::thread::scope(|scope| {
-        let mut circusd = circusd;
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                match http::get(port) {
-                    Ok(_) => answers.fetch_add(1, Ordering::Relaxed),
-                    Err(_) => failures.fetch_add(1, Ordering::Relaxed),
-                };
+    let load = Load::on(port, 1);
+    let steps = size.kills + size.upgrades + size.kernel_upgrades;
+    let (mut upgrades, mut kernel_upgrades) = (0, 0);
+    for step in 1..=steps {
+        if upgrades * steps < size.upgrades * step {
+            upgrade(&circusd, &programs[upgrades % 2]);
+            upgrades += 1;
+        } else if kernel_upgrades * steps < size.kernel_upgrades * step {
+            let program = kernels[kernel_upgrades % 2].display();
+            let answer = env.kernel().command(&format!("upgrade {program}"));
+            assert!(answer.starts_with("ok "), "{answer}");
+            kernel_upgrades += 1;
+        } else {
+            if random.below(2) == 0 {
+                // Something is being started, stopped or replaced when the end comes.
+                let _ = circusd.call("reload", json!({"name": "churn"}));
             }
-        });
-        let end = EndOfLoop(&stop);
-        let steps = size.kills + size.upgrades + size.kernel_upgrades;
-        let (mut upgrades, mut kernel_upgrades) = (0, 0);
-        for step in 1..=steps {
-            if upgrades * steps < size.upgrades * step {
-                upgrade(&circusd, &programs[upgrades % 2]);
-                upgrades += 1;
-            } else if kernel_upgrades * steps < size.kernel_upgrades * step {
-                let program = kernels[kernel_upgrades % 2].display();
-                let answer = env.kernel().command(&format!("upgrade {program}"));
-                assert!(answer.starts_with("ok "), "{answer}");
-                kernel_upgrades += 1;
-            } else {
-                if random.below(2) == 0 {
-                    // Something is being started, stopped or replaced when the end comes.
-                    let _ = circusd.call("reload", json!({"name": "churn"}));
-                }
-                std::thread::sleep(Duration::from_millis(random.below(300)));
-                circusd.kill();
-                // Half of them die before they have taken everything over.
-                circusd = env.spawn();
-                if random.below(2) == 0 {
-                    circusd.wait_for_answer();
-                }
+            std::thread::sleep(Duration::from_millis(random.below(300)));
+            circusd.kill();
+            // Half of them die before they have taken everything over.
+            circusd = env.spawn();
+            if random.below(2) == 0 {
+                circusd.wait_for_answer();
             }
         }
-        let now = pids(&circusd, size);
-        assert_eq!(now, workers, "seed {seed}: a worker was replaced");
-        drop(end);
-        circusd
-    });
-    assert_eq!(failures.into_inner(), 0, "connections failed beside {}", answers.into_inner());
+    }
+    let now = pids(&circusd, size);
+    assert_eq!(now, workers, "seed {seed}: a worker was replaced");
+    load.end();
 
     circusd.wait_for_pids("churn", 2);
     assert_eq!(kernel_pid(&env), kernel, "the kernel is the same process");

@@ -1,15 +1,10 @@
 //! Python's web servers as users run them under circusd: their workers are replaced while requests come, and none
 //! of those fails.
 
-use super::http;
+use super::load::Load;
 use super::python_hooks::{module, world};
 use circus_e2e::{Daemon, Python, TestEnv, env, program};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 
 /// Clients at a time; more than there are workers.
 const CLIENTS: usize = 6;
@@ -87,59 +82,6 @@ def with_requests(watcher, arbiter, hook_name, pid, stats, **kwargs):
         child['requests'] = requests[child['pid']]
 ";
 
-/// Clients that ask again and again.
-struct Load {
-    over: Arc<AtomicBool>,
-    /// The processes that have answered.
-    answered: Arc<Mutex<BTreeSet<i32>>>,
-    clients: Vec<JoinHandle<Vec<io::Error>>>,
-}
-
-impl Load {
-    fn on(port: u16) -> Self {
-        let (over, answered) =
-            (Arc::<AtomicBool>::default(), Arc::<Mutex<BTreeSet<i32>>>::default());
-        let client = || {
-            let (over, answered) = (Arc::clone(&over), Arc::clone(&answered));
-            move || {
-                let mut failed = Vec::new();
-                while !over.load(Ordering::Relaxed) {
-                    match pid(port) {
-                        Ok(pid) => {
-                            answered.lock().expect("no client panics").insert(pid);
-                        }
-                        Err(error) => failed.push(error),
-                    }
-                }
-                failed
-            }
-        };
-        let clients = (0..CLIENTS).map(|_| thread::spawn(client())).collect();
-        Self { over, answered, clients }
-    }
-
-    /// Whether these have answered.
-    fn is_answered_by(&self, pids: &[i32]) -> bool {
-        let answered = self.answered.lock().expect("no client panics");
-        pids.iter().all(|pid| answered.contains(pid))
-    }
-
-    /// Ends it; nobody may have failed.
-    fn end(self) {
-        self.over.store(true, Ordering::Relaxed);
-        for client in self.clients {
-            let failed = client.join().expect("a client");
-            assert!(failed.is_empty(), "{failed:?}");
-        }
-    }
-}
-
-/// Asks who answers.
-fn pid(port: u16) -> io::Result<i32> {
-    let body = http::get(port)?;
-    body.trim().parse().map_err(|_| io::Error::other(format!("{body:?}")))
-}
-
 /// Waits for the first generation of workers, then has circusctl make another, first ours and then the original.
 fn three_generations(
     env: &TestEnv,
@@ -181,7 +123,7 @@ fn workers_of_chaussette_on_a_socket_of_circusd_are_replaced_without_a_failed_re
          use_sockets = True\nnumprocesses = 3\n",
         servers.program("chaussette").display()
     ));
-    let load = Load::on(port);
+    let load = Load::on(port, CLIENTS);
     three_generations(&env, &circusd, python, 3, |pids| {
         circusd.wait_until("all three answer", || load.is_answered_by(pids).then_some(()));
     });
@@ -206,7 +148,7 @@ fn uwsgi_is_replaced_without_a_failed_request_by_hooks_that_wait_for_its_workers
          hooks.extended_stats = lossless.with_requests\n",
         servers.program("uwsgi").display()
     ));
-    let load = Load::on(port);
+    let load = Load::on(port, CLIENTS);
     three_generations(&env, &circusd, python, 1, |pids| {
         circusd.wait_until("both of its workers answer", || {
             let reply = circusd.ok("stats", json!({"name": "web", "extended": true}));

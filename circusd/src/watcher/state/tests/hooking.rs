@@ -38,6 +38,22 @@ fn bench(hooks: &[HookPoint], desired: u32) -> Bench {
     Bench::new(Rules { hooks: points, ..rules() }, desired)
 }
 
+/// The same, started; its events are those that come later.
+fn started(hooks: &[HookPoint], desired: u32) -> Bench {
+    let mut bench = bench(hooks, desired);
+    bench.feed(Input::Start(Token(1)));
+    bench.events();
+    bench
+}
+
+/// A watcher whose hook at this point has said no to its start.
+fn refused(point: HookPoint, desired: u32) -> Bench {
+    let mut bench = bench(&[point], desired);
+    bench.refusing = vec![point];
+    bench.feed(Input::Start(Token(1)));
+    bench
+}
+
 #[test]
 fn every_hook_comes_in_its_place() {
     let mut bench = bench(POINTS, 1);
@@ -89,9 +105,7 @@ fn every_hook_comes_in_its_place() {
 
 #[test]
 fn before_start_that_says_no_leaves_the_watcher_stopped_without_an_event() {
-    let mut bench = bench(&[HookPoint::BeforeStart], 1);
-    bench.refusing = vec![HookPoint::BeforeStart];
-    bench.feed(Input::Start(Token(1)));
+    let mut bench = refused(HookPoint::BeforeStart, 1);
     assert_eq!(bench.done(1), Some(Changes::default()));
     assert_eq!(bench.events(), ["before_start"]);
     assert_eq!(bench.state.status(), Status::Stopped);
@@ -118,9 +132,7 @@ fn a_failure_is_a_no_unless_the_flag_or_the_point_says_otherwise() {
 
 #[test]
 fn before_spawn_that_says_no_stops_the_watcher_even_at_a_respawn() {
-    let mut bench = bench(&[HookPoint::BeforeSpawn], 2);
-    bench.feed(Input::Start(Token(1)));
-    bench.events();
+    let mut bench = started(&[HookPoint::BeforeSpawn], 2);
     bench.refusing = vec![HookPoint::BeforeSpawn];
     bench.feed(Input::Exited { wid: Wid(1), exit_code: Some(0) });
     assert_eq!(bench.events(), ["reap", "before_spawn", "kill", "reap", "stop"]);
@@ -141,18 +153,14 @@ fn a_reload_that_a_hook_refuses_keeps_the_old_processes() {
 
 #[test]
 fn a_process_that_after_spawn_refuses_is_killed_and_never_announced() {
-    let mut bench = bench(&[HookPoint::AfterSpawn], 2);
-    bench.refusing = vec![HookPoint::AfterSpawn];
-    bench.feed(Input::Start(Token(1)));
+    let mut bench = refused(HookPoint::AfterSpawn, 2);
     assert_eq!(bench.events(), ["after_spawn", "kill", "stop"]);
     assert_eq!(bench.state.status(), Status::Stopped);
 }
 
 #[test]
 fn after_start_that_says_no_stops_everything() {
-    let mut bench = bench(&[HookPoint::AfterStart], 2);
-    bench.refusing = vec![HookPoint::AfterStart];
-    bench.feed(Input::Start(Token(1)));
+    let mut bench = refused(HookPoint::AfterStart, 2);
     let events = ["spawn", "spawn", "after_start", "kill", "kill", "reap", "reap", "stop"];
     assert_eq!(bench.events(), events);
     assert_eq!(bench.done(1), None, "the log was taken");
@@ -160,9 +168,7 @@ fn after_start_that_says_no_stops_everything() {
 
 #[test]
 fn before_signal_can_refuse_every_signal_but_the_last() {
-    let mut bench = bench(&[HookPoint::BeforeSignal], 1);
-    bench.feed(Input::Start(Token(1)));
-    bench.events();
+    let mut bench = started(&[HookPoint::BeforeSignal], 1);
     bench.refusing = vec![HookPoint::BeforeSignal];
     bench.feed(Input::Stop(Token(2)));
     assert_eq!(bench.events(), ["before_signal", "kill"]);
@@ -264,9 +270,7 @@ fn a_refused_demand_is_not_tried_again_at_once() {
 
 #[test]
 fn hurry_asks_no_hook_any_more() {
-    let mut bench = bench(POINTS, 2);
-    bench.feed(Input::Start(Token(1)));
-    bench.events();
+    let mut bench = started(POINTS, 2);
     bench.obey = false;
     bench.state.step(bench.now, Input::Stop(Token(2)));
     assert!(bench.state.waits_for_hook());
