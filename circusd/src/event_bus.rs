@@ -1,6 +1,6 @@
 //! Publishing events without ever waiting, and remembering the latest.
 //!
-//! The bus hands events to the wire thread. When subscribers are slower than the daemon for so long that
+//! The bus hands events to the wire. When subscribers are slower than the daemon for so long that
 //! the queue is full, events are dropped and counted; nothing here blocks its caller. The latest events stay
 //! here for whoever comes too late to have subscribed.
 
@@ -121,7 +121,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_latest_events_are_remembered_and_can_be_waited_for() {
-        let bus = EventBus::new(Outbox::new().unwrap());
+        let bus = EventBus::new(Outbox::default());
         let (none, start) = bus.since(None);
         assert_eq!(none, []);
         for _ in 0..REMEMBERED + 10 {

@@ -30,7 +30,6 @@ use crate::socket::Sockets;
 use crate::upgrade::progress::Upgrades;
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +78,7 @@ pub async fn prepare(
     environment: Vec<(String, String)>,
 ) -> Result<Prepared, ServeError> {
     let circus = config.circus.clone();
-    let outbox = Outbox::new()?;
+    let outbox = Outbox::default();
     let bus = EventBus::new(outbox.clone());
     let (to_us, from_hooks) = mpsc::channel(request::QUEUE);
     let owner = circus.endpoint_owner.as_deref();
@@ -107,7 +106,7 @@ impl Prepared {
     /// Starts the watchers and answers from now on. A `log` is what a reload of the configuration may change.
     ///
     /// # Errors
-    /// No thread could be started.
+    /// The event loop cannot watch ZeroMQ.
     pub async fn serve(self, log: Option<DaemonLog>, upgrades: Upgrades) -> io::Result<Serving> {
         let Self { circus, wire, stack, outbox, bus, from_hooks, environment } = self;
         let sockets = stack.roster.sockets.clone();
@@ -115,7 +114,7 @@ impl Prepared {
         info!("sockets started");
         let Started { handle: arbiter, started, ending, ended } = arbiter::task::start(stack, log);
         let (requests, inbox) = mpsc::channel(REQUESTS);
-        let thread = wire.serve(outbox.clone(), requests)?;
+        let wire = wire.serve(outbox.clone(), requests)?;
         let sampler = Sampler::start();
         if let Some(place) = &circus.metrics_endpoint {
             let gatherer = Gatherer::new(arbiter.clone(), sampler.clone());
@@ -142,7 +141,7 @@ impl Prepared {
             stop,
             controller,
             outbox,
-            thread,
+            wire,
         };
         Ok(Serving { arbiter, dispatcher, bus, started, ending, end })
     }
@@ -174,7 +173,7 @@ pub struct End {
     stop: CancellationToken,
     controller: JoinHandle<()>,
     outbox: Outbox,
-    thread: thread::JoinHandle<()>,
+    wire: JoinHandle<()>,
 }
 
 impl End {
@@ -196,7 +195,7 @@ impl End {
         self.stop.cancel();
         let _ = self.controller.await;
         self.outbox.send(ToWire::Close);
-        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        let _ = self.wire.await;
         kernel.map(drop).map_err(|_| Lost)
     }
 }

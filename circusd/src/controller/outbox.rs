@@ -1,18 +1,16 @@
-//! What is on its way to the wire thread: replies and events, with an eventfd that wakes it.
+//! What is on its way to the wire: replies and events, from whichever thread they come.
 //!
 //! Replies are bounded by the number of requests in flight. Events are dropped and counted beyond
 //! [`MAX_EVENTS`].
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::VecDeque;
-use std::io;
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 
-/// Events that wait for the wire thread at most.
+/// Events that wait for the wire at most.
 const MAX_EVENTS: usize = 10_000;
 
-/// A message for the wire thread.
+/// A message for the wire.
 #[derive(Debug)]
 pub enum ToWire {
     /// Send this reply to this client.
@@ -29,8 +27,6 @@ pub enum ToWire {
         /// Second frame.
         payload: Vec<u8>,
     },
-    /// The daemon has room for more requests again.
-    ReadOn,
     /// Send what is queued and end.
     Close,
 }
@@ -42,31 +38,23 @@ struct Queue {
     dropped: u64,
 }
 
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    wake: EventFd,
+    filled: Notify,
 }
 
 /// A handle on the queue; clones share it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Outbox {
     shared: Arc<Shared>,
 }
 
 impl Outbox {
-    /// An empty queue.
-    ///
-    /// # Errors
-    /// No eventfd could be made.
-    pub fn new() -> io::Result<Self> {
-        let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self { shared: Arc::new(Shared { queue: Mutex::default(), wake }) })
-    }
-
     /// Queues a message that must not be lost.
     pub fn send(&self, message: ToWire) {
         self.with_queue(|queue| queue.messages.push_back(message));
-        self.wake();
+        self.shared.filled.notify_one();
     }
 
     /// Queues an event, or drops and counts it when too many wait.
@@ -79,27 +67,31 @@ impl Outbox {
             queue.events += 1;
             queue.messages.push_back(ToWire::Event { topic, payload });
         });
-        self.wake();
+        self.shared.filled.notify_one();
     }
 
-    /// Takes everything that waits, and the number of events dropped since the last call.
-    pub(super) fn take(&self) -> (VecDeque<ToWire>, u64) {
-        // The counter of the eventfd only says that something came; its value is of no interest.
-        let _ = self.shared.wake.read();
+    /// The message that has waited longest.
+    pub(super) fn take(&self) -> Option<ToWire> {
         self.with_queue(|queue| {
-            queue.events = 0;
-            (std::mem::take(&mut queue.messages), std::mem::take(&mut queue.dropped))
+            let message = queue.messages.pop_front();
+            if let Some(ToWire::Event { .. }) = message {
+                queue.events -= 1;
+            }
+            message
         })
     }
 
-    /// The fd that is readable while something waits.
-    pub(super) fn wake_fd(&self) -> RawFd {
-        self.shared.wake.as_raw_fd()
+    /// How many events were dropped since the last call.
+    pub(super) fn take_dropped(&self) -> u64 {
+        self.with_queue(|queue| std::mem::take(&mut queue.dropped))
     }
 
-    fn wake(&self) {
-        // Fails only when the counter is at its maximum, and then the reader is awake anyway.
-        let _ = self.shared.wake.write(1);
+    /// Waits until there is a message. Only one task may wait.
+    pub(super) async fn filled(&self) {
+        // A message that comes between the look and the wait has left its mark in the `Notify`.
+        while self.with_queue(|queue| queue.messages.is_empty()) {
+            self.shared.filled.notified().await;
+        }
     }
 
     fn with_queue<T>(&self, action: impl FnOnce(&mut Queue) -> T) -> T {
@@ -112,15 +104,18 @@ impl Outbox {
 mod tests {
     use super::*;
 
-    #[test]
-    fn events_beyond_the_bound_are_dropped_and_counted() {
-        let outbox = Outbox::new().unwrap();
+    #[tokio::test]
+    async fn events_beyond_the_bound_are_dropped_and_counted() {
+        let outbox = Outbox::default();
         for _ in 0..MAX_EVENTS + 3 {
             outbox.publish("watcher.x.spawn".into(), Vec::new());
         }
         outbox.send(ToWire::Reply { client: vec![1], body: vec![2] });
-        let (messages, dropped) = outbox.take();
-        assert_eq!(messages.len(), MAX_EVENTS + 1, "a reply is never dropped");
-        assert_eq!(dropped, 3);
+        outbox.filled().await;
+        let count = std::iter::from_fn(|| outbox.take()).count();
+        assert_eq!(count, MAX_EVENTS + 1, "a reply is never dropped");
+        assert_eq!((outbox.take_dropped(), outbox.take_dropped()), (3, 0));
+        outbox.publish("watcher.x.spawn".into(), Vec::new());
+        assert!(outbox.take().is_some(), "there is room again");
     }
 }

@@ -39,8 +39,6 @@ pub async fn serve(
             () = stop.cancelled() => break,
             Some(_) = in_flight.join_next() => continue,
         };
-        // The wire may have stopped reading when the queue was full.
-        outbox.send(ToWire::ReadOn);
         let Incoming { client, body } = incoming;
         let request = match Request::parse(&body) {
             Ok(request) => request,
@@ -107,7 +105,6 @@ fn ending() -> Failure {
 }
 
 fn refuse(outbox: &Outbox, incoming: Incoming) {
-    outbox.send(ToWire::ReadOn);
     if let Ok(request) = Request::parse(&incoming.body)
         && !request.cast
     {

@@ -1,15 +1,22 @@
-//! The OS thread that owns ZeroMQ: a ROUTER for requests and a PUB for events.
+//! The task that owns ZeroMQ: a ROUTER for requests and a PUB for events.
 //!
-//! It moves frames and knows nothing about Circus. ZeroMQ sockets may not be shared between threads, and
-//! `zmq::poll` on the ROUTER and an eventfd is the plain way to join them with an event loop.
+//! It moves frames and knows nothing about Circus. It lives on the event loop, since a thread of its own costs
+//! each request two switches between threads, more than all the rest of its way. ZeroMQ tells through an fd,
+//! and at the edge only: it says that something has changed since the ROUTER was last found empty. Sending
+//! can swallow that, so the ROUTER is always read until it is empty *after* anything was sent.
 
 use super::outbox::{Outbox, ToWire};
 use circusctl::private_endpoint::{self, BindError};
 use nix::unistd::{Uid, chown};
 use papa_spawn::child::Credentials;
+use papa_spawn::sys::duplicate;
 use std::io;
-use std::thread;
+use std::os::fd::OwnedFd;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task;
 use tracing::{error, warn};
 
 /// The largest message that the ROUTER accepts, in bytes; a client that sends more is cut off by ZeroMQ.
@@ -17,6 +24,9 @@ const MAX_MESSAGE: i64 = 16 * 1024 * 1024;
 
 /// Milliseconds that unsent replies and events get when the daemon ends.
 const LINGER: i32 = 500;
+
+/// Messages that are sent before others get their turn on the event loop.
+const BURST: usize = 64;
 
 /// One request as it came in.
 #[derive(Debug)]
@@ -92,53 +102,76 @@ impl Wire {
         Ok(Self { _files: files, router, publisher, _context: context })
     }
 
-    /// Serves the endpoints on a thread of its own until [`ToWire::Close`]. Requests go to `requests`; when
-    /// it is full the ROUTER is not read, so clients queue in ZeroMQ.
+    /// Serves the endpoints until [`ToWire::Close`]. Requests go to `requests`; when it is full the ROUTER is
+    /// not read, so clients queue in ZeroMQ. What is queued for sending gets half a second at the end.
     ///
     /// # Errors
-    /// The thread could not be started.
+    /// The event loop cannot watch ZeroMQ.
     pub fn serve(
-        self,
+        mut self,
         outbox: Outbox,
         requests: mpsc::Sender<Incoming>,
-    ) -> io::Result<thread::JoinHandle<()>> {
-        thread::Builder::new().name("wire".into()).spawn(move || {
-            if let Err(error) = self.run(&outbox, &requests) {
-                error!("the ZeroMQ thread ended: {error}");
+    ) -> io::Result<task::JoinHandle<()>> {
+        let changes = duplicate(self.router.get_fd()?)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe and asks for what a fd of our own guarantees"
+        )]
+        let changes = AsyncFd::with_interest(changes, Interest::READABLE)?;
+        Ok(tokio::spawn(async move {
+            if let Err(error) = self.run(changes, &outbox, &requests).await {
+                error!("ZeroMQ failed, no command is answered any more: {error}");
             }
-        })
+            // What lingers would hold up everybody.
+            let _ = task::spawn_blocking(move || drop(self)).await;
+        }))
     }
 
-    fn run(self, outbox: &Outbox, requests: &mpsc::Sender<Incoming>) -> Result<(), zmq::Error> {
-        let mut waiting: Option<Incoming> = None;
+    async fn run(
+        &mut self,
+        changes: AsyncFd<OwnedFd>,
+        outbox: &Outbox,
+        requests: &mpsc::Sender<Incoming>,
+    ) -> io::Result<()> {
+        while !self.send_some(outbox) {
+            let empty = self.receive_into(requests)?;
+            tokio::select! {
+                () = outbox.filled() => {}
+                // Its room is only looked for: the next turn takes it. When the daemon ends there is none.
+                Ok(_) = requests.reserve(), if !empty => {}
+                ready = changes.readable(), if empty => ready?.clear_ready(),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, at most [`BURST`] messages, and says whether that was all there will ever be.
+    fn send_some(&self, outbox: &Outbox) -> bool {
+        let dropped = outbox.take_dropped();
+        if dropped > 0 {
+            warn!("{dropped} events dropped: subscribers are too slow");
+        }
+        for _ in 0..BURST {
+            match outbox.take() {
+                Some(ToWire::Reply { client, body }) => self.reply(client, body),
+                Some(ToWire::Event { topic, payload }) => self.publish(&topic, &payload),
+                Some(ToWire::Close) => return true,
+                None => break,
+            }
+        }
+        false
+    }
+
+    /// Hands over requests until none waits, and then says so, or until there is no room for more.
+    fn receive_into(&self, requests: &mpsc::Sender<Incoming>) -> io::Result<bool> {
         loop {
-            let mut items = vec![zmq::PollItem::from_fd(outbox.wake_fd(), zmq::POLLIN)];
-            if waiting.is_none() {
-                items.push(self.router.as_poll_item(zmq::POLLIN));
-            }
-            match zmq::poll(&mut items, -1) {
-                Ok(_) | Err(zmq::Error::EINTR) => {}
-                Err(error) => return Err(error),
-            }
-            drop(items);
-            let (messages, dropped) = outbox.take();
-            if dropped > 0 {
-                warn!("{dropped} events dropped: subscribers are too slow");
-            }
-            for message in messages {
-                match message {
-                    ToWire::Reply { client, body } => self.reply(&client, &body),
-                    ToWire::Event { topic, payload } => self.publish(&topic, &payload),
-                    ToWire::ReadOn => {}
-                    ToWire::Close => return Ok(()),
-                }
-            }
-            if let Some(incoming) = waiting.take() {
-                waiting = offer(requests, incoming);
-            }
-            while waiting.is_none() {
-                let Some(incoming) = self.receive()? else { break };
-                waiting = offer(requests, incoming);
+            let room = match requests.try_reserve() {
+                Ok(room) => room,
+                Err(TrySendError::Full(()) | TrySendError::Closed(())) => return Ok(false),
+            };
+            match self.receive()? {
+                Some(incoming) => room.send(incoming),
+                None => return Ok(true),
             }
         }
     }
@@ -161,7 +194,7 @@ impl Wire {
         }
     }
 
-    fn reply(&self, client: &[u8], body: &[u8]) {
+    fn reply(&self, client: Vec<u8>, body: Vec<u8>) {
         // A client that has gone, or does not read, is the client's business.
         if let Err(error) = self.router.send_multipart([client, body], zmq::DONTWAIT) {
             warn!("reply not sent: {error}");
@@ -174,15 +207,6 @@ impl Wire {
         {
             warn!("event {topic} not sent: {error}");
         }
-    }
-}
-
-/// Hands a request over; gives it back when the queue is full.
-fn offer(requests: &mpsc::Sender<Incoming>, incoming: Incoming) -> Option<Incoming> {
-    match requests.try_send(incoming) {
-        Err(mpsc::error::TrySendError::Full(incoming)) => Some(incoming),
-        // The daemon is ending; it answers nobody any more.
-        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => None,
     }
 }
 
