@@ -6,8 +6,8 @@ use super::output::Output;
 use super::settings::{Level, LogError, Settings, Target};
 use jiff::Zoned;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::Duration;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -26,17 +26,35 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
+#[derive(Default)]
+struct Counts {
+    /// Messages in the queue. The channel itself has no bound, since one that has takes the room of all at once.
+    waiting: AtomicUsize,
+    dropped: AtomicU64,
+}
+
 /// The way to the thread; clones share it.
 #[derive(Clone)]
 pub(super) struct Queue {
-    messages: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
+    messages: Sender<Message>,
+    counts: Arc<Counts>,
 }
 
 impl Queue {
     pub(super) fn put(&self, record: Record) {
-        if self.messages.try_send(Message::Record(record)).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if !self.offer(Message::Record(record)) {
+            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Queues a message if there is room, and says whether.
+    fn offer(&self, message: Message) -> bool {
+        let there_is_room = self.counts.waiting.fetch_add(1, Ordering::Relaxed) < QUEUE;
+        if there_is_room {
+            self.messages.send(message).is_ok()
+        } else {
+            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            false
         }
     }
 }
@@ -63,13 +81,13 @@ pub struct Ready {
 pub fn start(settings: Settings) -> Result<Control, LogError> {
     let failed = |error: &dyn std::fmt::Display| LogError::Start(error.to_string());
     let ready = Ready::open(settings)?;
-    let (messages, inbox) = mpsc::sync_channel(QUEUE);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let queue = Queue { messages, dropped: Arc::clone(&dropped) };
+    let (messages, inbox) = mpsc::channel();
+    let counts = Arc::new(Counts::default());
+    let queue = Queue { messages, counts: Arc::clone(&counts) };
     let outputs = ready.outputs;
     std::thread::Builder::new()
         .name("log".to_owned())
-        .spawn(move || run(&inbox, outputs, &dropped))
+        .spawn(move || run(&inbox, outputs, &counts))
         .map_err(|error| failed(&error))?;
     let (filter, handle) = reload::Layer::new(ready.filter);
     let subscriber = Registry::default().with(filter).with(QueueLayer(queue.clone()));
@@ -119,13 +137,14 @@ impl Control {
 
     /// An order is not worth waiting for a log that hangs.
     fn tell(&self, message: Message) {
-        let _ = self.queue.messages.try_send(message);
+        let _ = self.queue.offer(message);
     }
 }
 
-fn run(inbox: &Receiver<Message>, mut outputs: Vec<Output>, dropped: &AtomicU64) {
+fn run(inbox: &Receiver<Message>, mut outputs: Vec<Output>, counts: &Counts) {
     for message in inbox {
-        let missing = dropped.swap(0, Ordering::Relaxed);
+        counts.waiting.fetch_sub(1, Ordering::Relaxed);
+        let missing = counts.dropped.swap(0, Ordering::Relaxed);
         if missing > 0 {
             let text = format!("{missing} messages were dropped: the log is too slow");
             let record = Record { time: Zoned::now(), level: Level::Warning, text };

@@ -131,8 +131,10 @@ impl WatcherBuilder {
             (_, false) => None,
         };
         let adopted = kernel.as_ref().map_or_else(Vec::new, |kernel| {
-            let hosted =
-                |(wid, row)| Launched::Hosted { wid, process: Hosted::from_row(kernel, row) };
+            let hosted = |(wid, row)| Launched::Hosted {
+                wid,
+                process: Box::new(Hosted::from_row(kernel, row)),
+            };
             beginning.rows.into_iter().map(hosted).collect()
         });
         let launcher = Launcher {

@@ -3,6 +3,7 @@
 //! The end of a process is reported only after its last output has reached the stream. A grandchild that
 //! keeps a pipe open does not delay it: after the end the pipes are read until they are empty.
 
+use super::end::End;
 use crate::stream::batch::Chunk;
 use crate::stream::recent::Recorder;
 use crate::stream::writer::Writer;
@@ -91,41 +92,68 @@ pub async fn ended(pidfd: &Arc<PidFd>) -> io::Result<()> {
 }
 
 /// Follows a child until it has ended and its output is dealt with.
-pub async fn supervise(child: Child, outputs: Outputs) -> Option<Exit> {
-    let (ended, seen) = watch::channel(false);
-    let Outputs { stdout, stderr, recorder } = outputs;
-    let pumps: Vec<JoinHandle<()>> =
-        [(child.stdout, stdout, "stdout"), (child.stderr, stderr, "stderr")]
+///
+/// There is one of these for each child, so it holds no more than it needs until then.
+pub fn supervise(child: Child, outputs: Outputs) -> impl Future<Output = End> + Send + use<> {
+    let Child { pid, pidfd, stdout, stderr } = child;
+    let drains = Drains::start(pid, [stdout, stderr], outputs);
+    let watched = watch_end(&pidfd).map_err(|error| {
+        warn!("process {pid} is killed because it cannot be watched: {error}");
+        pidfd
+    });
+    async move {
+        let watched = match watched {
+            Ok(watched) => watched,
+            Err(pidfd) => return End::Exited(put_down(pidfd).await.map(Exit::papa_code)),
+        };
+        // The pidfd becomes readable when the process ends; the zombie keeps the pid ours until it is reaped.
+        if let Err(error) = watched.readable().await {
+            warn!("cannot watch process {pid}: {error}");
+        }
+        if let Some(drains) = drains {
+            Box::pin(drains.end(pid)).await;
+        }
+        End::Exited(reap(&watched.get_ref().0, pid).map(Exit::papa_code))
+    }
+}
+
+/// The tasks that read the outputs of a child, and the word to them that it has ended.
+struct Drains {
+    ended: watch::Sender<bool>,
+    pumps: Vec<JoinHandle<()>>,
+}
+
+impl Drains {
+    fn start(pid: i32, pipes: [Option<OwnedFd>; 2], outputs: Outputs) -> Option<Self> {
+        let Outputs { stdout, stderr, recorder } = outputs;
+        let writers = [(stdout, "stdout"), (stderr, "stderr")];
+        let mut read = pipes
             .into_iter()
-            .filter_map(|(pipe, writer, name)| Some((pipe?, writer?, name)))
-            .map(|(pipe, writer, name)| {
-                let drain = Drain { pid: child.pid, name, writer, recorder: recorder.clone() };
-                tokio::spawn(pump(drain, pipe, seen.clone()))
-            })
-            .collect();
-    let (pid, pidfd) = (child.pid, Arc::clone(&child.pidfd));
-    let watched = match watch_end(&pidfd) {
-        Ok(watched) => watched,
-        Err(error) => {
-            warn!("process {pid} is killed because it cannot be watched: {error}");
-            return put_down(pidfd).await;
-        }
-    };
-    // The pidfd becomes readable when the process ends; the zombie keeps the pid ours until it is reaped.
-    if let Err(error) = watched.readable().await {
-        warn!("cannot watch process {pid}: {error}");
+            .zip(writers)
+            .filter_map(|(pipe, (writer, name))| Some((pipe?, writer?, name)))
+            .peekable();
+        read.peek()?;
+        let (ended, seen) = watch::channel(false);
+        let pumps = read.map(|(pipe, writer, name)| {
+            let drain = Drain { pid, name, writer, recorder: recorder.clone() };
+            tokio::spawn(pump(drain, pipe, seen.clone()))
+        });
+        Some(Self { pumps: pumps.collect(), ended })
     }
-    // Fails only when there is no pump.
-    let _ = ended.send(true);
-    let drained = async {
-        for pump in pumps {
-            let _ = pump.await;
+
+    /// Tells them that the child has ended, and waits until its last output has reached its streams.
+    async fn end(self, pid: i32) {
+        // Fails only when they have seen the end of their pipes.
+        let _ = self.ended.send(true);
+        let drained = async {
+            for pump in self.pumps {
+                let _ = pump.await;
+            }
+        };
+        if time::timeout(DRAIN_LIMIT, drained).await.is_err() {
+            warn!("the last output of process {pid} is still being written");
         }
-    };
-    if time::timeout(DRAIN_LIMIT, drained).await.is_err() {
-        warn!("the last output of process {pid} is still being written");
     }
-    reap(&watched.get_ref().0, pid)
 }
 
 /// Ends a process that nobody would see the end of.

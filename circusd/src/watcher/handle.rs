@@ -159,7 +159,8 @@ pub type Ended = oneshot::Receiver<(Changes, u32)>;
 
 pub(super) enum Message {
     Set {
-        options: Map<String, Value>,
+        // Apart, since each watcher's queue has room for dozens of whatever is the largest.
+        options: Box<Map<String, Value>>,
         permit: Permit,
         begun: oneshot::Sender<Result<Ended, SettingError>>,
     },
@@ -290,7 +291,7 @@ impl WatcherHandle {
         permit: Permit,
     ) -> Result<Ended, SetError> {
         let (begun, answer) = oneshot::channel();
-        self.send(Message::Set { options, permit, begun }).await?;
+        self.send(Message::Set { options: Box::new(options), permit, begun }).await?;
         Ok(answer.await.map_err(|_| WatcherGone)??)
     }
 

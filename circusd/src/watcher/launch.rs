@@ -15,7 +15,7 @@ use crate::process::turnstile::Turnstile;
 use crate::socket::{SocketTable, Sockets};
 use nix::errno::Errno;
 use papa_spawn::child::{
-    ChildSpec, Credentials, Exit, Input, Output, PidFd, SpawnError, resource_by_name, spawn,
+    ChildSpec, Credentials, Input, Output, PidFd, SpawnError, resource_by_name, spawn,
 };
 use papa_spawn::socket::BindError;
 use protocol::papa::{Argument, OutputMode, ProcessSpec};
@@ -25,6 +25,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -90,7 +91,7 @@ pub enum Launched {
         /// Its slot.
         wid: Wid,
         /// The process.
-        process: Hosted,
+        process: Box<Hosted>,
     },
 }
 
@@ -135,15 +136,16 @@ impl Launched {
     }
 
     /// Follows it to its end, or until a hosted one is to be left alone.
-    pub async fn supervise(self, outputs: Outputs, detach: CancellationToken) -> End {
+    pub fn supervise(
+        self,
+        outputs: Outputs,
+        detach: CancellationToken,
+    ) -> impl Future<Output = End> + Send {
         match self {
-            Self::Direct { child, .. } => {
-                let exit = direct::supervise(child, outputs).await;
-                End::Exited(exit.map(Exit::papa_code))
-            }
+            Self::Direct { child, .. } => Either::Left(direct::supervise(child, outputs)),
+            // On its own, so that a child of ours does not take the room that this one needs.
             Self::Hosted { process, .. } => {
-                // On its own, so that a child of ours does not take the room that this one needs.
-                Box::pin(hosted::supervise(process, outputs, detach)).await
+                Either::Right(Box::pin(hosted::supervise(*process, outputs, detach)))
             }
         }
     }
@@ -184,7 +186,7 @@ impl Launcher {
             Some(kernel) => {
                 let spec = hosted_spec(&config, wid, spawn_plan);
                 let process = hosted::make(kernel, spec).await?;
-                Ok(Launched::Hosted { wid, process })
+                Ok(Launched::Hosted { wid, process: Box::new(process) })
             }
             None => self.launch_child(config, wid, spawn_plan, own, sockets).await,
         }

@@ -4,7 +4,7 @@
 //! takes time runs beside it and comes back as an input.
 
 use super::demand::Demand;
-use super::handle::{Identity, Message, ProcessView, QUEUE, Snapshot, WatcherHandle};
+use super::handle::{Identity, Message, ProcessView, QUEUE, Retirement, Snapshot, WatcherHandle};
 use super::history::History;
 use super::intent::{Origin, Runs};
 use super::keeping::Keeping;
@@ -16,10 +16,9 @@ use super::vocabulary::{Action, Changes, Input, Rules, Status, Token};
 use super::wid::Wid;
 use crate::arbiter::gate::Permit;
 use crate::config::model::WatcherConfig;
-use crate::event_bus::{EventBus, epoch_seconds};
+use crate::event_bus::EventBus;
 use crate::hook::point::{HookPoint, HookPoints};
 use crate::hook::runner::HookRunner;
-use crate::papa::journal::Noted;
 use crate::process::direct::Outputs;
 use crate::process::end::End;
 use crate::stream::recent::RecentOutput;
@@ -37,6 +36,7 @@ use tracing::{info, warn};
 mod change;
 mod deliver;
 mod explain;
+mod following;
 mod hooking;
 mod leaving;
 mod noting;
@@ -135,7 +135,7 @@ pub fn start(parts: Parts) -> WatcherHandle {
     let desired = u32::try_from(config.numprocesses.max(0)).unwrap_or(u32::MAX);
     let state = State::new(rules(&config, parts.check_delay), desired)
         .failing_late(config.name.starts_with("plugin:"));
-    let (messages, inbox) = mpsc::channel(QUEUE);
+    let (messages, mut inbox) = mpsc::channel(QUEUE);
     let handle = WatcherHandle::new(Arc::clone(&identity), messages);
     let mut task = Task {
         identity,
@@ -172,7 +172,16 @@ pub fn start(parts: Parts) -> WatcherHandle {
     if task.identity.taken_over || task.keeping.origin != Origin::File {
         drop(task.note());
     }
-    task::spawn(task.run(inbox));
+    task::spawn(async move {
+        // What comes last is long and happens once, so it takes its room when it comes.
+        match task.run(&mut inbox).await {
+            Leave::Detach(reply) => Box::pin(task.detach(reply)).await,
+            Leave::Retire { how, permit, begun } => {
+                Box::pin(task.retire(how, permit, begun)).await;
+            }
+            Leave::Alone => {}
+        }
+    });
     handle
 }
 
@@ -194,31 +203,32 @@ fn rules(config: &WatcherConfig, check_delay: Duration) -> Rules {
     }
 }
 
-/// How long a new process may live: `max_age`, and up to `max_age_variance` more so that the processes of a
-/// watcher do not all end together.
-fn lifetime(config: &WatcherConfig) -> Option<Duration> {
-    let age = u64::try_from(config.max_age).ok().filter(|age| *age > 0)?;
-    let variance = fastrand::u64(0..=u64::try_from(config.max_age_variance).unwrap_or(0));
-    Some(Duration::from_secs(age.saturating_add(variance)).min(FOREVER))
+/// Why the task of a watcher leaves.
+enum Leave {
+    /// Hosted processes are left to the kernel.
+    Detach(oneshot::Sender<()>),
+    /// The watcher is removed.
+    Retire {
+        how: Retirement,
+        permit: Option<Permit>,
+        begun: oneshot::Sender<oneshot::Receiver<()>>,
+    },
+    /// Every handle is gone: circusd is ending.
+    Alone,
 }
 
 impl Task {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+    async fn run(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Leave {
         loop {
             let deadline = self.state.deadline();
             let input = tokio::select! {
                 message = inbox.recv() => match message {
-                    Some(Message::Detach(reply)) => {
-                        self.detach(reply).await;
-                        return;
-                    }
+                    Some(Message::Detach(reply)) => return Leave::Detach(reply),
                     Some(Message::Retire { how, permit, begun }) => {
-                        self.retire(how, permit, begun).await;
-                        return;
+                        return Leave::Retire { how, permit, begun };
                     }
                     Some(message) => self.receive(message),
-                    // Every handle is gone: circusd is ending.
-                    None => return,
+                    None => return Leave::Alone,
                 },
                 Some(launched) = self.launches.join_next() => match launched {
                     Ok((wid, result)) => Some(self.launched(wid, result)),
@@ -287,7 +297,7 @@ impl Task {
                 None
             }
             Message::Set { options, permit, begun } => {
-                self.change(Change { options, permit, reply: begun });
+                self.change(Change { options: *options, permit, reply: begun });
                 None
             }
             Message::LoadHooks(reply) => {
@@ -368,84 +378,6 @@ impl Task {
             waits_for_demand: self.armed && self.state.status() == Status::Stopped,
             counted: self.counted(),
             respawn: self.config.respawn,
-        }
-    }
-
-    fn adopt(&mut self, process: Launched) {
-        let (wid, pid, running) = (process.wid(), process.pid(), process.running());
-        let age = Duration::try_from_secs_f64((epoch_seconds() - process.started()).max(0.0));
-        let lifetime = lifetime(&self.config);
-        let lifetime = lifetime.map(|all| all.saturating_sub(age.unwrap_or_default()));
-        self.follow(process, Noted::already());
-        self.feed(Input::Adopted { wid, pid, running, lifetime });
-    }
-
-    /// Follows a process to its end, beside this task, once it is noted.
-    fn follow(&mut self, process: Launched, noted: Noted) {
-        let wid = process.wid();
-        let worker = Worker {
-            pid: process.pid(),
-            started: process.started(),
-            pidfd: process.pidfd(),
-            ended_before: !process.running(),
-        };
-        self.workers.insert(wid, worker);
-        let (mut outputs, detach) = (self.outputs.clone(), self.detach.clone());
-        outputs.recorder = Some(self.recent.recorder(wid, process.pid()));
-        self.ends.spawn(async move {
-            noted.wait().await;
-            (wid, process.supervise(outputs, detach).await)
-        });
-    }
-
-    fn launched(&mut self, wid: Wid, result: Result<Launched, LaunchError>) -> Input {
-        match result {
-            Ok(process) => {
-                let pid = process.pid();
-                self.tally.spawned(wid);
-                let noted = self.note_spawn();
-                self.follow(process, noted);
-                self.is_fresh(wid);
-                Input::Spawned { wid, pid, lifetime: lifetime(&self.config) }
-            }
-            Err(error) => {
-                warn!("error in '{}': {error}", self.identity.name);
-                self.remember_failure(error.to_string());
-                Input::SpawnFailed { wid, transient: error.is_transient() }
-            }
-        }
-    }
-
-    fn ended(&mut self, wid: Wid, end: End) -> Option<Input> {
-        self.remember(wid, end);
-        if let Some(worker) = self.workers.get(&wid) {
-            // Subscribers to events have hardly come back yet.
-            if let (true, End::Exited(exit_code)) = (worker.ended_before, end) {
-                let (name, code) = (&self.identity.name, exit_code.unwrap_or_default());
-                let pid = worker.pid;
-                info!("process {pid} of {name} ended while circusd was away, exit code {code}");
-            }
-        }
-        if matches!(end, End::Exited(_)) {
-            self.is_fresh(wid);
-        }
-        // It stays in the table until its hooks know, but gets no signals any more.
-        if let Some(worker) = self.workers.get_mut(&wid) {
-            worker.pidfd = None;
-        }
-        for dying in &mut self.dying {
-            dying.wids.remove(&wid);
-        }
-        for dead in self.dying.extract_if(.., |dying| dying.wids.is_empty()) {
-            // The asker may have gone.
-            let _ = dead.reply.send(());
-        }
-        match end {
-            End::Exited(exit_code) => Some(Input::Exited { wid, exit_code }),
-            End::Detached => {
-                self.workers.remove(&wid);
-                None
-            }
         }
     }
 
