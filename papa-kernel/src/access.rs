@@ -22,17 +22,6 @@ pub(crate) struct Access {
     members: BTreeSet<u32>,
 }
 
-/// How the path of a unix socket must be set, so that all who are allowed can connect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PathAccess {
-    /// Mode 0600.
-    Owner,
-    /// Mode 0660, owned by this group.
-    Group(u32),
-    /// Mode 0666; each client's credentials are checked.
-    Everybody,
-}
-
 impl Access {
     /// The kernel's own user, root, and those named.
     pub(crate) fn new(users: &[String], groups: &[String]) -> Result<Self, Refusal> {
@@ -61,12 +50,13 @@ impl Access {
             }
     }
 
-    /// What the path of a unix socket needs.
-    pub(crate) fn path_access(&self) -> PathAccess {
+    /// Mode and group of the path of a unix socket, so that all who are allowed can connect. Each client's
+    /// credentials are checked in any case.
+    pub(crate) fn of_path(&self) -> (u32, Option<u32>) {
         match (self.users.is_empty(), self.groups.len(), self.groups.first()) {
-            (true, 0, _) => PathAccess::Owner,
-            (true, 1, Some(gid)) => PathAccess::Group(*gid),
-            _ => PathAccess::Everybody,
+            (true, 0, _) => (0o600, None),
+            (true, 1, group) => (0o660, group.copied()),
+            _ => (0o666, None),
         }
     }
 
@@ -136,12 +126,12 @@ mod tests {
         let open = |users: &[u32], groups: &[u32]| {
             let (users, groups) =
                 (users.iter().copied().collect(), groups.iter().copied().collect());
-            Access { users, groups, ..Access::default() }.path_access()
+            Access { users, groups, ..Access::default() }.of_path()
         };
-        assert_eq!(open(&[], &[]), PathAccess::Owner);
-        assert_eq!(open(&[], &[50]), PathAccess::Group(50));
-        assert_eq!(open(&[], &[50, 51]), PathAccess::Everybody);
-        assert_eq!(open(&[1], &[50]), PathAccess::Everybody);
+        assert_eq!(open(&[], &[]), (0o600, None));
+        assert_eq!(open(&[], &[50]), (0o660, Some(50)));
+        assert_eq!(open(&[], &[50, 51]), (0o666, None));
+        assert_eq!(open(&[1], &[50]), (0o666, None));
     }
 
     #[test]

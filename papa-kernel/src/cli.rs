@@ -133,8 +133,8 @@ fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Request, Refus
                 return number.map(Request::Rehearse);
             }
             "-p" | "--port" => {
-                let port = number(&word()?, 1, "a port; use a number from 1 to 65535")?;
-                options.place = Place::Port(port);
+                let port = number(&word()?, 1, "a port; use a number from 1 to 65535");
+                options.place = port.map(Place::Port)?;
             }
             _ => return Err(Refusal::new(format!("unknown argument `{text}`"))),
         }
@@ -246,13 +246,9 @@ fn show_title(title: &str) {
 
 fn start_logging(debug: bool) {
     let level = if debug { tracing::Level::DEBUG } else { tracing::Level::WARN };
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_ansi(false)
-        .with_writer(std::io::stderr)
-        .finish();
+    let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
     // Whoever runs the kernel inside its own program may have a log already.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = log.with_writer(std::io::stderr).try_init();
 }
 
 /// Lets go of the launcher's session, directory, mask and terminal, as papa's daemon does.

@@ -64,8 +64,6 @@ pub(crate) struct Client {
     pub(crate) interest: EpollFlags,
     /// Its share of the memory for clients, as last counted.
     pub(crate) share: usize,
-    /// What a block may hold now.
-    pub(crate) block_size: usize,
     /// Since when the first block of a stream waits: see [`Client::hold_back`].
     held_since: Option<Instant>,
 }
@@ -85,7 +83,6 @@ impl Client {
             shut: false,
             interest: EpollFlags::empty(),
             share: 0,
-            block_size: 0,
             held_since: None,
         }
     }

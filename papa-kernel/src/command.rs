@@ -3,27 +3,23 @@
 //!
 //! Knows the tables but no connection; what must happen to the connection is the [`Outcome`].
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use papa_handover::Refusal;
 use papa_spawn::child::{self, ChildSpec, Credentials};
 use protocol::papa::{
-    Command, Form, Noun, OfSocket, Pattern, ProcessSpec, ValueRow, first_missing, print_following,
+    Command, Form, Noun, OfSocket, Pattern, ProcessSpec, ValueRow, first_missing, following_line,
     selected,
 };
 
 use crate::budget::can_grow_to;
 use crate::poller::{Poller, ProcessId};
-use crate::process_table::Hosted;
+use crate::process_table::check_note;
 use crate::tables::Tables;
 use crate::{info, socket_table};
-
-/// The longest note beside a process, in bytes.
-const LONGEST_NOTE: usize = 4 << 10;
 
 /// What a verb leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,23 +74,18 @@ pub(crate) fn execute(
         Command::Note(name, note) => {
             let id = tables.processes.find(&name).map(|(id, _)| id);
             let hosted = id.and_then(|id| tables.processes.get_mut(id));
-            keep_note(hosted.ok_or_else(|| not_found(&name))?, note)?;
+            hosted.ok_or_else(|| not_found(&name))?.keep_note(note)?;
             Vec::new()
         }
-        Command::Set(name, Some(value)) => {
-            tables.values.insert(name, value);
-            Vec::new()
-        }
-        Command::Set(name, None) => {
-            tables.values.remove(&name);
+        Command::Set(name, value) => {
+            match value {
+                Some(value) => drop(tables.values.insert(name, value)),
+                None => drop(tables.values.remove(&name)),
+            }
             Vec::new()
         }
         Command::Get(name) => {
-            let mut text = Vec::new();
-            if let Some(value) = tables.values.get(&name) {
-                form.print_value(value, &mut text);
-            }
-            text
+            tables.values.get(&name).map(|value| form.value_text(value)).unwrap_or_default()
         }
         Command::Help(topic) => topic.text().into_bytes(),
         Command::Info => info::text(tables).into_bytes(),
@@ -173,23 +164,7 @@ fn follow(tables: &Tables, name: &str) -> Result<Outcome, Refusal> {
     let found = tables.processes.find(name);
     let (id, hosted) = found.ok_or_else(|| not_found(name))?;
     let (offset, note) = hosted.beginning();
-    let mut text = Vec::new();
-    print_following(offset, note, &mut text);
-    Ok(Outcome::Watch(text, vec![id]))
-}
-
-/// Keeps a note beside a process, unless it is too long.
-pub(crate) fn keep_note(hosted: &mut Hosted, note: Option<Vec<u8>>) -> Result<(), Refusal> {
-    check_note(note.as_deref())?;
-    hosted.keep_note(note);
-    Ok(())
-}
-
-fn check_note(note: Option<&[u8]>) -> Result<(), Refusal> {
-    if note.is_some_and(|note| note.len() > LONGEST_NOTE) {
-        return Err(Refusal::new(format!("A note may have {LONGEST_NOTE} bytes at most")));
-    }
-    Ok(())
+    Ok(Outcome::Watch(following_line(offset, note), vec![id]))
 }
 
 fn make_process(
@@ -228,23 +203,11 @@ fn start(
     for argument in &spec.argv {
         argv.push(argument.expand(&spec.name, |name, what| passed.look_up(tables, name, what))?);
     }
-    let limit = |(name, value): &(String, Option<u64>)| {
-        let resource = child::resource_by_name(name);
-        Ok((resource.ok_or_else(|| Refusal::new(format!("Unknown rlimit \"{name}\"")))?, *value))
-    };
-    let (stdout, stderr) = Hosted::outputs(&spec);
     let child_spec = ChildSpec {
         argv,
-        env: spec.env.clone(),
-        working_dir: spec.working_dir.clone().map(|path| OsString::from_vec(path).into()),
         credentials: credentials.clone(),
-        rlimits: spec.rlimits.iter().map(limit).collect::<Result<_, Refusal>>()?,
-        umask: spec.umask,
-        stdin: child::Input::Null,
-        stdout,
-        stderr,
         keep_fds: passed.numbers.iter().copied().collect(),
-        die_with_parent: false,
+        ..ChildSpec::requested(&spec)?
     };
     let started = now();
     let spawned = child::spawn(&child_spec)?;
@@ -269,17 +232,14 @@ impl PassedSockets {
         let unknown = || Refusal::new(format!("Socket {name} not found"));
         let socket = tables.sockets.get(name).ok_or_else(unknown)?;
         if what == OfSocket::Port {
-            return Ok(socket.port().map_or_else(|| "None".to_owned(), |port| port.to_string()));
+            return Ok(socket.port.map_or_else(|| "None".to_owned(), |port| port.to_string()));
         }
-        let number = match (socket.fileno(), self.clones.get(name)) {
-            (Some(number), _) => number,
-            (None, Some(clone)) => clone.as_raw_fd(),
-            (None, None) => {
-                let clone = socket.clone_for_process()?;
-                let number = clone.as_raw_fd();
-                self.clones.insert(name.to_owned(), clone);
-                number
-            }
+        let number = match socket.fileno() {
+            Some(number) => number,
+            None => match self.clones.entry(name.to_owned()) {
+                Entry::Occupied(clone) => clone.get().as_raw_fd(),
+                Entry::Vacant(place) => place.insert(socket.clone_for_process()?).as_raw_fd(),
+            },
         };
         self.numbers.insert(number);
         Ok(number.to_string())

@@ -68,7 +68,7 @@ impl Kernel {
     /// served once, since what was due is not kept. Descriptors that came over an exec are not owned yet:
     /// dropping this closes nothing that a predecessor needs, and removes no path of a socket.
     pub(crate) fn new(state: State, access: Access) -> Result<Self, Refusal> {
-        let cannot_wait = |errors: io::Error| Refusal::to("wait for events")(errors);
+        let cannot_wait = |error: io::Error| Refusal::to("wait for events")(error);
         let kernel = Self {
             poller: Poller::new().map_err(cannot_wait)?,
             access,
@@ -178,12 +178,12 @@ impl Kernel {
 
     fn tell_followers(&mut self, id: ProcessId) {
         let Some(hosted) = self.state.tables.processes.get_mut(id) else { return };
-        for follower in hosted.followers() {
-            if let Some(client) = self.state.clients.get_mut(&follower)
+        for follower in &hosted.followers {
+            if let Some(client) = self.state.clients.get_mut(&follower.client)
                 && let Mode::Watching(watch) = &mut client.mode
             {
                 watch.note_change(id);
-                self.due.insert(follower);
+                self.due.insert(follower.client);
             }
         }
     }
@@ -266,26 +266,18 @@ impl Kernel {
         let mut upgrade = None;
         self.state.tables.status.0.clients = self.state.clients.len() + 1;
         self.state.tables.status.0.client_memory = self.budget.held();
-        client.block_size = self.budget.block_size();
-        loop {
-            let mut has_more = false;
-            match session::advance(&mut client, &mut self.state.tables, &self.poller) {
-                Progress::Waits => {}
-                Progress::HasMore => has_more = true,
-                Progress::Later(delay) => drop(self.later.insert(id, Instant::now() + delay)),
-                Progress::Exit => self.state.exit_requested = true,
-                Progress::Upgrade(path) => upgrade = Some(path),
-            }
-            let congested = client.is_congested();
-            client.flush();
-            // What held the conversation up may just have been written.
-            if congested && !client.is_congested() && !client.broken {
-                continue;
-            }
-            if has_more {
-                self.due.insert(id);
-            }
-            break;
+        let block_size = self.budget.block_size();
+        match session::advance(&mut client, &mut self.state.tables, &self.poller, block_size) {
+            Progress::Waits => {}
+            Progress::Later(delay) => drop(self.later.insert(id, Instant::now() + delay)),
+            Progress::Exit => self.state.exit_requested = true,
+            Progress::Upgrade(path) => upgrade = Some(path),
+        }
+        let congested = client.is_congested();
+        client.flush();
+        if congested && !client.is_congested() {
+            // What held the conversation up has just been written.
+            self.due.insert(id);
         }
         let memory = client.memory();
         self.budget.update(&mut client.share, memory);

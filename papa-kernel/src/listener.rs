@@ -4,10 +4,10 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bincode::{Decode, Encode};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -18,7 +18,7 @@ use papa_spawn::peer::{self, Peer};
 use papa_spawn::socket::{self, BindError, Family, SocketSpec};
 use papa_spawn::sys;
 
-use crate::access::{Access, PathAccess};
+use crate::access::Access;
 
 /// Connections that may wait for the loop.
 const BACKLOG: u32 = 1024;
@@ -34,16 +34,7 @@ pub(crate) struct Listener {
 impl Listener {
     /// Listens on a port of 127.0.0.1.
     pub(crate) fn on_port(port: u16) -> Result<Self, Refusal> {
-        let spec = SocketSpec { port: Some(port), backlog: BACKLOG, ..SocketSpec::default() };
-        let bound = socket::bind(&spec).map_err(|error| match error {
-            BindError::Address { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                Refusal::new(format!(
-                    "something already listens on 127.0.0.1:{port}; stop it or choose another port with -p"
-                ))
-            }
-            error => no_socket(error),
-        })?;
-        Self::new(bound.fd, None)
+        Self::bind(&SocketSpec { port: Some(port), backlog: BACKLOG, ..SocketSpec::default() })
     }
 
     /// Listens on a path, which only those can open who are allowed in. A socket that nobody
@@ -66,24 +57,31 @@ impl Listener {
                 return Err(Refusal::new(format!("a kernel already listens on {shown}")));
             }
         }
-        let spec = SocketSpec {
+        let listener = Self::bind(&SocketSpec {
             family: Family::Unix,
             path: Some(path.as_os_str().as_bytes().to_vec()),
             umask: Some(0o177),
             backlog: BACKLOG,
             ..SocketSpec::default()
-        };
-        let bound = socket::bind(&spec).map_err(no_socket)?;
-        let listener = Self::new(bound.fd, Some(path.clone()))?;
-        open_to_others(&path, access.path_access()).map_err(refused)?;
+        })?;
+        open_to_others(&path, access.of_path()).map_err(refused)?;
         Ok(listener)
     }
 
-    fn new(fd: OwnedFd, path: Option<PathBuf>) -> Result<Self, Refusal> {
-        let path = path.map(|path| path.into_os_string().into_vec());
-        let listener = Self { fd: fd.into(), path };
-        fcntl(&listener.fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(|errno| refused(errno.into()))?;
+    fn bind(spec: &SocketSpec) -> Result<Self, Refusal> {
+        let bound = socket::bind(spec).map_err(|error| match (&error, spec.port) {
+            (BindError::Address { source, .. }, Some(port))
+                if source.kind() == io::ErrorKind::AddrInUse =>
+            {
+                Refusal::new(format!(
+                    "something already listens on 127.0.0.1:{port}; stop it or choose another port with -p"
+                ))
+            }
+            _ => Refusal::new(format!("cannot listen: {error}")),
+        })?;
+        let listener = Self { fd: bound.fd.into(), path: spec.path.clone() };
+        let nonblocking = FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+        fcntl(&listener.fd, nonblocking).map_err(|errno| refused(errno.into()))?;
         Ok(listener)
     }
 
@@ -108,25 +106,14 @@ impl Listener {
     }
 }
 
-fn no_socket(error: BindError) -> Refusal {
-    Refusal::new(format!("cannot listen: {error}"))
-}
-
 fn refused(error: io::Error) -> Refusal {
     Refusal::new(format!("cannot listen: {}", errno_text(&error)))
 }
 
-fn open_to_others(path: &Path, access: PathAccess) -> io::Result<()> {
-    let mode = match access {
-        PathAccess::Owner => return Ok(()),
-        // Only members and root may give a path to a group; others open it to all, since every
-        // client's credentials are checked as well.
-        PathAccess::Group(gid) => match std::os::unix::fs::chown(path, None, Some(gid)) {
-            Ok(()) => 0o660,
-            Err(_) => 0o666,
-        },
-        PathAccess::Everybody => 0o666,
-    };
+fn open_to_others(path: &Path, (mode, group): (u32, Option<u32>)) -> io::Result<()> {
+    // Only members and root may give a path to a group; others open it to all.
+    let given = group.is_none_or(|gid| std::os::unix::fs::chown(path, None, Some(gid)).is_ok());
+    let mode = if given { mode } else { 0o666 };
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 

@@ -18,11 +18,11 @@ use std::os::fd::AsFd;
 use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
 use papa_handover::Descriptor;
-use papa_handover::field::{Fresh, Table};
+use papa_handover::field::{Fresh, Kept, Table};
 use papa_spawn::child::{Credentials, Exit, PidFd, Spawned};
 use protocol::papa::ProcessSpec;
 
-pub(crate) use hosted::{Hosted, PipeRead};
+pub(crate) use hosted::{Hosted, PipeRead, check_note};
 
 use crate::leftover::Leftovers;
 use crate::poller::{ClientId, PipeId, Poller, ProcessId, Source};
@@ -136,7 +136,7 @@ impl ProcessTable {
         if let Err(error) = poller.remove(&hosted.pidfd) {
             tracing::error!(name = hosted.spec.name, %error, "could not stop watching a child");
         }
-        hosted.exit = Some(exit.into());
+        hosted.exit = Some(Kept(exit));
         hosted.ring.push_closed(now, exit.papa_code());
         if hosted.removed {
             self.unlist(id);

@@ -9,7 +9,7 @@ use papa_handover::Refusal;
 use protocol::papa::{Answer, PROMPT, Reply, parse_request};
 
 use crate::client::{Client, Mode};
-use crate::command::{Outcome, execute, keep_note};
+use crate::command::{Outcome, execute};
 use crate::poller::{ClientId, Poller};
 use crate::tables::Tables;
 use crate::watch::Watch;
@@ -19,8 +19,6 @@ use crate::watch::Watch;
 pub(crate) enum Progress {
     /// Nothing more to do until something happens.
     Waits,
-    /// More lines wait, but it is the turn of others.
-    HasMore,
     /// The client must be looked at again after this time.
     Later(Duration),
     /// The client asked the kernel to end.
@@ -32,8 +30,13 @@ pub(crate) enum Progress {
 /// Lines of one client that are handled before others get their turn.
 const LINES_PER_TURN: usize = 64;
 
-/// Serves `client` as far as possible.
-pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller) -> Progress {
+/// Serves `client` as far as possible. A block may hold about `block_size` bytes.
+pub(crate) fn advance(
+    client: &mut Client,
+    tables: &mut Tables,
+    poller: &Poller,
+    block_size: usize,
+) -> Progress {
     for _ in 0..LINES_PER_TURN {
         if client.is_congested() {
             return Progress::Waits;
@@ -41,44 +44,37 @@ pub(crate) fn advance(client: &mut Client, tables: &mut Tables, poller: &Poller)
         if let Some(delay) = client.hold_back() {
             return Progress::Later(delay);
         }
-        match &mut client.mode {
+        let may_answer = match &mut client.mode {
             Mode::Leaving | Mode::Upgrading => return Progress::Waits,
-            Mode::Commands => match client.take_line() {
-                Ok(Some(line)) => match answer(client, tables, poller, &line) {
-                    Progress::Waits => {}
-                    other => return other,
-                },
-                Ok(None) => return Progress::Waits,
-                Err(why) => client.refuse(&why),
-            },
+            Mode::Commands => true,
             Mode::Watching(watch) => {
-                let sent = watch.awaits_answer()
-                    || watch.send_block(
-                        client.id,
-                        &mut tables.processes,
-                        &mut client.output,
-                        client.block_size,
-                    );
-                let line = if sent { client.take_line() } else { Ok(None) };
-                match line {
-                    Ok(Some(line)) => take_answer(client, tables, &line),
-                    // Lines that wait are answers to blocks that are still to come.
-                    Ok(None) if client.ended && !client.has_line() => {
-                        stop_watching(client, tables);
-                        let text = "The connection ended before the answer".to_owned();
-                        Reply::Error(text).print(&mut client.output);
-                        return Progress::Waits;
-                    }
-                    Ok(None) => return Progress::Waits,
-                    Err(why) => {
-                        stop_watching(client, tables);
-                        client.refuse(&why);
-                    }
-                }
+                let (processes, output) = (&mut tables.processes, &mut client.output);
+                watch.awaits_answer() || watch.send_block(client.id, processes, output, block_size)
+            }
+        };
+        let is_watching = matches!(client.mode, Mode::Watching(_));
+        match if may_answer { client.take_line() } else { Ok(None) } {
+            Ok(Some(line)) if is_watching => take_answer(client, tables, &line),
+            Ok(Some(line)) => match answer(client, tables, poller, &line) {
+                Progress::Waits => {}
+                other => return other,
+            },
+            // Lines that wait are answers to blocks that are still to come.
+            Ok(None) if is_watching && client.ended && !client.has_line() => {
+                stop_watching(client, tables);
+                let text = "The connection ended before the answer".to_owned();
+                Reply::Error(text).print(&mut client.output);
+                return Progress::Waits;
+            }
+            Ok(None) => return Progress::Waits,
+            Err(why) => {
+                stop_watching(client, tables);
+                client.refuse(&why);
             }
         }
     }
-    Progress::HasMore
+    // It is the turn of others.
+    Progress::Later(Duration::ZERO)
 }
 
 /// Carries out one command and writes its reply.
@@ -148,17 +144,14 @@ fn answered(
     if let Answer::Note(note) | Answer::AcknowledgeUpTo(_, note) = &answer {
         let only = watch.only_process().and_then(|id| tables.processes.get_mut(id));
         let hosted = only.ok_or_else(|| Refusal::new("A note needs a stream of one process"))?;
-        keep_note(hosted, Some(note.clone()))?;
+        hosted.keep_note(Some(note.clone()))?;
     }
-    match answer {
+    let up_to = match answer {
         Answer::Note(_) => return Ok(false),
-        Answer::AcknowledgeUpTo(offset, _) => {
-            watch.acknowledge(client, &mut tables.processes, Some(offset));
-        }
-        Answer::Acknowledge | Answer::Stop => {
-            watch.acknowledge(client, &mut tables.processes, None);
-        }
-    }
+        Answer::AcknowledgeUpTo(offset, _) => Some(offset),
+        Answer::Acknowledge | Answer::Stop => None,
+    };
+    watch.acknowledge(client, &mut tables.processes, up_to);
     Ok(answer == Answer::Stop || watch.is_over())
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct ManagedSocket {
     /// Absent for a reuseport datagram socket: it would receive what its clones are meant to.
     pub(crate) fd: Option<Descriptor>,
     host: Option<String>,
-    port: Option<u16>,
+    pub(crate) port: Option<u16>,
     path: Option<Vec<u8>>,
 }
 
@@ -43,10 +43,6 @@ impl ManagedSocket {
     /// The number under which processes get it; `None` for reuseport, of which each gets its own.
     pub(crate) fn fileno(&self) -> Option<i32> {
         self.fd.as_ref().filter(|_| !self.spec.reuseport).map(AsRawFd::as_raw_fd)
-    }
-
-    pub(crate) fn port(&self) -> Option<u16> {
-        self.port
     }
 
     /// A socket of its own for one process.

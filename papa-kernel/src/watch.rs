@@ -81,7 +81,6 @@ impl Watch {
                 continue;
             };
             let name = hosted.spec.name.clone();
-            let before = out.len();
             let sent = hosted.send_unread(client, |record, missing| {
                 let wanted = out.len() + record.data.0.len() + record.data.1.len() + 3 * name.len();
                 // One record goes in any case: reading is what makes room.
@@ -103,11 +102,7 @@ impl Watch {
                 }
                 true
             });
-            if let Some(seq) = sent
-                && out.len() > before
-            {
-                self.unanswered.push((id, seq));
-            }
+            self.unanswered.extend(sent.map(|seq| (id, seq)));
             if hosted.has_unread(client) {
                 self.resume_after = Some(id);
                 break;

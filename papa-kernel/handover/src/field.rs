@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use bincode::de::{BorrowDecode, BorrowDecoder, Decode, Decoder};
 use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
+use papa_spawn::child::{Credentials, Exit, Shield};
 use protocol::papa::{Command, Form, ProcessSpec, SocketSpec, parse_request};
 
 /// Nothing here borrows from the bytes, but what derives `Decode` asks for this as well.
@@ -25,6 +26,7 @@ macro_rules! decode_borrowed {
 decode_borrowed!(Fresh<T: Default>);
 decode_borrowed!(Table<T: Entry + Decode<C>>);
 decode_borrowed!(Request<S: Line>);
+decode_borrowed!(Kept<T: Parts<Parts: Decode<C>>>);
 bincode::impl_borrow_decode!(Bytes);
 
 /// What is not kept, and begins anew in the next program.
@@ -123,6 +125,74 @@ impl<C, T: Entry + Decode<C>> Decode<C> for Table<T> {
             }
         }
         Ok(table)
+    }
+}
+
+/// A value of a type that knows nothing of snapshots, kept as its parts.
+#[derive(Debug, PartialEq)]
+pub struct Kept<T>(pub T);
+
+/// What is made of parts that can be kept. Other parts, or another order, are a new format.
+pub trait Parts {
+    /// All of them, in the order in which they are kept.
+    type Parts: Encode;
+
+    /// Takes it apart.
+    fn parts(&self) -> Self::Parts;
+
+    /// Puts it together.
+    fn of(parts: Self::Parts) -> Self;
+}
+
+impl Parts for Credentials {
+    type Parts = (Option<u32>, u32, Option<Vec<u32>>);
+
+    fn parts(&self) -> Self::Parts {
+        (self.uid, self.gid, self.groups.clone())
+    }
+
+    fn of((uid, gid, groups): Self::Parts) -> Self {
+        Self { uid, gid, groups }
+    }
+}
+
+impl Parts for Exit {
+    /// Whether a signal ended it, and the number of that or the status.
+    type Parts = (bool, i32);
+
+    fn parts(&self) -> Self::Parts {
+        match *self {
+            Self::Code(code) => (false, code),
+            Self::Signal(signal) => (true, signal),
+        }
+    }
+
+    fn of((by_signal, number): Self::Parts) -> Self {
+        if by_signal { Self::Signal(number) } else { Self::Code(number) }
+    }
+}
+
+impl Parts for Shield {
+    type Parts = ((u64, u64), bool);
+
+    fn parts(&self) -> Self::Parts {
+        (self.nofile, self.reset_oom)
+    }
+
+    fn of((nofile, reset_oom): Self::Parts) -> Self {
+        Self { nofile, reset_oom }
+    }
+}
+
+impl<T: Parts> Encode for Kept<T> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.0.parts().encode(encoder)
+    }
+}
+
+impl<C, T: Parts<Parts: Decode<C>>> Decode<C> for Kept<T> {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        Ok(Self(T::of(T::Parts::decode(decoder)?)))
     }
 }
 

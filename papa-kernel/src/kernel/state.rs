@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 
 use bincode::{Decode, Encode};
-use papa_handover::field::Table;
+use papa_handover::field::{Kept, Table};
 use papa_handover::{Carried, Descriptor, Kind, Origin};
-use papa_spawn::child;
+use papa_spawn::child::{self, Shield};
 
 use crate::client::Client;
 use crate::listener::Listener;
@@ -22,7 +22,7 @@ pub(crate) struct State {
     pub(super) exit_requested: bool,
     /// What hosted processes must not inherit: the limits of open files, and a protection from the OOM
     /// killer.
-    shield: Option<((u64, u64), bool)>,
+    shield: Option<Kept<Shield>>,
     pub(super) listener: Listener,
     pub(crate) tables: Tables,
     pub(super) clients: Table<Client>,
@@ -36,7 +36,7 @@ impl State {
             origin: Origin::new(arguments),
             requester: ClientId::default(),
             exit_requested: false,
-            shield: child::shield().map(|shield| (shield.nofile, shield.reset_oom)),
+            shield: child::shield().map(Kept),
             listener,
             tables: Tables::default(),
             clients: Table::default(),
@@ -46,8 +46,8 @@ impl State {
 
     /// Keeps from hosted processes what the program before kept from them.
     pub(super) fn restore_shield(&self) {
-        if let Some((nofile, reset_oom)) = self.shield {
-            child::restore_shield(child::Shield { nofile, reset_oom });
+        if let Some(Kept(shield)) = self.shield {
+            child::restore_shield(shield);
         }
     }
 }

@@ -28,19 +28,15 @@ impl Kernel {
 
     /// Starts the rehearsal of the program at `path`, or answers why not.
     pub(super) fn begin_upgrade(&mut self, requester: ClientId, path: Option<Vec<u8>>) {
-        let begun = if self.rehearsal.is_some() {
-            Err(Refusal::new("An upgrade is under way"))
-        } else {
-            self.state.requester = requester;
-            self.rehearse(path)
-        };
-        match begun {
-            Ok(rehearsal) => self.rehearsal = Some(rehearsal),
-            Err(error) => self.answer_upgrade(requester, Err(error.to_string())),
+        if let Err(error) = self.rehearse(requester, path) {
+            self.answer_upgrade(requester, Err(error.to_string()));
         }
     }
 
-    fn rehearse(&mut self, path: Option<Vec<u8>>) -> Result<Rehearsal, Refusal> {
+    fn rehearse(&mut self, requester: ClientId, path: Option<Vec<u8>>) -> Result<(), Refusal> {
+        if self.rehearsal.is_some() {
+            return Err(Refusal::new("An upgrade is under way"));
+        }
         let path = path.map(|path| PathBuf::from(OsString::from_vec(path)));
         let path = path.unwrap_or_else(|| self.state.origin.program());
         if !path.is_absolute() {
@@ -55,6 +51,7 @@ impl Kernel {
         if !can_grow_to(4 * held) {
             return Err(Refusal::new("The kernel has no memory for a snapshot"));
         }
+        self.state.requester = requester;
         let rehearsal = Rehearsal::begin(&mut self.state, candidate)?;
         let watch = |fd| self.poller.add(fd, Source::Rehearsal, EpollFlags::EPOLLIN);
         if let Err(error) = rehearsal.events().try_for_each(watch) {
@@ -62,7 +59,8 @@ impl Kernel {
             rehearsal.cancel();
             return Err(Refusal::to("watch the rehearsal")(error));
         }
-        Ok(rehearsal)
+        self.rehearsal = Some(rehearsal);
+        Ok(())
     }
 
     /// Becomes the program that has shown that it can take over. If it cannot, everything goes on.

@@ -6,50 +6,27 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bincode::{Decode, Encode};
 use nix::sys::epoll::EpollFlags;
-use papa_handover::Descriptor;
-use papa_handover::field::{Entry, Fresh, Request};
-use papa_spawn::child::{Credentials, Exit, Output, PidFd, Spawned};
-use protocol::papa::{DEFAULT_BUFFER, OutputMode, ProcessRow, ProcessSpec};
+use papa_handover::field::{Entry, Fresh, Kept, Request};
+use papa_handover::{Descriptor, Refusal};
+use papa_spawn::child::{Credentials, Exit, PidFd, Spawned};
+use protocol::papa::{DEFAULT_BUFFER, ProcessRow, ProcessSpec};
 
 use crate::output::{RecordView, Ring};
 use crate::poller::{ClientId, PipeId, Poller, ProcessId, Source};
 
+/// The longest note beside a process, in bytes.
+const LONGEST_NOTE: usize = 4 << 10;
+
 /// How far one client has read one process.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub(super) struct Follower {
-    pub(super) client: ClientId,
+pub(crate) struct Follower {
+    pub(crate) client: ClientId,
     /// The next record to send.
     pub(super) next: u64,
     /// Everything below was acknowledged.
     pub(super) acknowledged: u64,
     /// Bytes of the process that were sent or reported as dropped.
     pub(super) offset: u64,
-}
-
-/// Whom a process runs as: user, group and supplementary groups.
-#[derive(Debug, PartialEq, Encode, Decode)]
-pub(super) struct RunsAs(Option<u32>, u32, Option<Vec<u32>>);
-
-impl From<Credentials> for RunsAs {
-    fn from(Credentials { uid, gid, groups }: Credentials) -> Self {
-        Self(uid, gid, groups)
-    }
-}
-
-/// How a process ended.
-#[derive(Debug, Encode, Decode)]
-pub(super) enum End {
-    Code(i32),
-    Signal(i32),
-}
-
-impl From<Exit> for End {
-    fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Code(code) => Self::Code(code),
-            Exit::Signal(signal) => Self::Signal(signal),
-        }
-    }
 }
 
 /// A process that the kernel started.
@@ -59,12 +36,12 @@ pub(crate) struct Hosted {
     /// Its name is in the list; otherwise it is reaped, and only still read.
     pub(super) listed: bool,
     pub(crate) spec: Request<ProcessSpec>,
-    pub(super) credentials: Option<RunsAs>,
+    pub(super) credentials: Option<Kept<Credentials>>,
     pub(super) pid: i32,
     pub(crate) pidfd: Descriptor,
     /// Seconds since 1970.
     pub(super) started: f64,
-    pub(super) exit: Option<End>,
+    pub(super) exit: Option<Kept<Exit>>,
     /// Forgotten by its owner; leaves the list at its end.
     pub(super) removed: bool,
     pub(crate) stdout: Option<Descriptor>,
@@ -72,7 +49,7 @@ pub(crate) struct Hosted {
     pub(super) ring: Ring,
     /// The highest record that anybody has acknowledged.
     pub(super) acknowledged: u64,
-    pub(super) followers: Vec<Follower>,
+    pub(crate) followers: Vec<Follower>,
     /// Nobody has answered for so long that output is no longer held back for it.
     pub(super) impatient: Fresh<bool>,
 }
@@ -83,6 +60,14 @@ impl Entry for Hosted {
     fn key(&self) -> ProcessId {
         self.id
     }
+}
+
+/// Whether a note is short enough to be kept.
+pub(crate) fn check_note(note: Option<&[u8]>) -> Result<(), Refusal> {
+    if note.is_some_and(|note| note.len() > LONGEST_NOTE) {
+        return Err(Refusal::new(format!("A note may have {LONGEST_NOTE} bytes at most")));
+    }
+    Ok(())
 }
 
 /// One step of reading a pipe.
@@ -110,7 +95,7 @@ impl Hosted {
             id,
             listed: true,
             spec: Request(spec),
-            credentials: credentials.map(RunsAs::from),
+            credentials: credentials.map(Kept),
             pid: spawned.pid,
             pidfd: OwnedFd::from(spawned.pidfd).into(),
             started,
@@ -132,8 +117,8 @@ impl Hosted {
             pid: self.pid,
             running: self.exit.is_none(),
             started: self.started,
-            uid: self.credentials.as_ref().and_then(|credentials| credentials.0),
-            gid: self.credentials.as_ref().map(|credentials| credentials.1),
+            uid: self.credentials.as_ref().and_then(|credentials| credentials.0.uid),
+            gid: self.credentials.as_ref().map(|credentials| credentials.0.gid),
             shell: self.spec.shell,
             dropped: Some(self.ring.dropped()).filter(|dropped| *dropped > 0),
             note: self.spec.note.clone(),
@@ -143,32 +128,18 @@ impl Hosted {
 
     /// Whether `wanted` describes this process.
     pub(crate) fn matches(&self, wanted: &ProcessSpec, credentials: Option<Credentials>) -> bool {
-        self.spec.describes(wanted) && self.credentials == credentials.map(RunsAs::from)
-    }
-
-    /// Where the outputs of a process go that `spec` describes.
-    pub(crate) fn outputs(spec: &ProcessSpec) -> (Output, Output) {
-        let keeps_none = spec.bufsize == Some(0);
-        let output = |mode| match mode {
-            OutputMode::Stdout => Output::Stdout,
-            OutputMode::Pipe if !keeps_none => Output::Pipe,
-            _ => Output::Null,
-        };
-        (output(spec.stdout), output(spec.stderr))
+        self.spec.describes(wanted) && self.credentials == credentials.map(Kept)
     }
 
     pub(crate) fn is_running(&self) -> bool {
         self.exit.is_none()
     }
 
-    /// The clients that follow it.
-    pub(crate) fn followers(&self) -> impl Iterator<Item = ClientId> + '_ {
-        self.followers.iter().map(|follower| follower.client)
-    }
-
-    /// Keeps a note in place of the last one.
-    pub(crate) fn keep_note(&mut self, note: Option<Vec<u8>>) {
+    /// Keeps a note in place of the last one, unless it is too long.
+    pub(crate) fn keep_note(&mut self, note: Option<Vec<u8>>) -> Result<(), Refusal> {
+        check_note(note.as_deref())?;
         self.spec.0.note = note.filter(|note| !note.is_empty());
+        Ok(())
     }
 
     /// Where a client begins that follows from now on: bytes that came before, and the note.
@@ -185,13 +156,14 @@ impl Hosted {
 
     /// What `client` has not been sent yet, in order, and the bytes missing before each record.
     /// `take` says for each whether it has been sent; it stops at the first that has not.
-    /// Returns the number after the last record sent.
+    /// Returns the number after the last record sent, if there was one.
     pub(crate) fn send_unread(
         &mut self,
         client: ClientId,
         mut take: impl FnMut(RecordView<'_>, u64) -> bool,
     ) -> Option<u64> {
         let follower = self.followers.iter_mut().find(|follower| follower.client == client)?;
+        let first = follower.next;
         for record in self.ring.records_from(follower.next) {
             let missing = record.offset.saturating_sub(follower.offset);
             if !take(record, missing) {
@@ -201,7 +173,7 @@ impl Hosted {
             follower.offset = record.offset + (record.data.0.len() + record.data.1.len()) as u64;
         }
         self.ring.mark_shown(follower.next);
-        Some(follower.next)
+        (follower.next > first).then_some(follower.next)
     }
 
     /// Whether something waits for `client`.

@@ -53,6 +53,13 @@ impl Form {
         }
     }
 
+    /// The text of a name or value in a row.
+    pub fn value_text(self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = Vec::new();
+        self.print_value(bytes, &mut text);
+        text
+    }
+
     /// Appends `bytes` as a name or value in a row. Classic rows show a newline as a blank, since
     /// a row is one line.
     pub fn print_value(self, bytes: &[u8], out: &mut Vec<u8>) {

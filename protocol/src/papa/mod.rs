@@ -59,7 +59,7 @@ pub use argument::{Argument, OfSocket, Piece, ReferenceError};
 pub use command::{Command, CommandError, HelpTopic, Noun, Verb, parse_request};
 pub use line::{Form, LineError, Word, split_line};
 pub use output::{
-    BlockDecoder, Output, Record, StreamError, print_closed, print_dropped, print_following,
+    BlockDecoder, Output, Record, StreamError, following_line, print_closed, print_dropped,
     print_output,
 };
 pub use pattern::{Pattern, first_missing, selected};

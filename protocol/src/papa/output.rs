@@ -114,10 +114,11 @@ pub fn print_dropped(name: &str, timestamp: f64, bytes: u64, out: &mut Vec<u8>) 
     print_head(Form::Exact, "dropped", name, timestamp, bytes, out);
 }
 
-/// Appends the line that begins the stream of `follow`.
-pub fn print_following(offset: u64, note: &[u8], out: &mut Vec<u8>) {
-    out.extend(format!("Following {offset} ").bytes());
-    percent::encode(note, out);
+/// The line that begins the stream of `follow`, without its line feed.
+pub fn following_line(offset: u64, note: &[u8]) -> Vec<u8> {
+    let mut line = format!("Following {offset} ").into_bytes();
+    percent::encode(note, &mut line);
+    line
 }
 
 /// Takes a stream apart, however it is cut into pieces on the way.
@@ -309,7 +310,7 @@ mod tests {
                 Record::EndOfBlock => out.extend(b"] "),
                 Record::Watching(count) => out.extend(format!("Watching {count}\n").bytes()),
                 Record::Following { offset, note } => {
-                    print_following(*offset, note, &mut out);
+                    out.extend(following_line(*offset, note));
                     out.push(b'\n');
                 }
                 Record::Stopped(text) => out.extend(format!("{text}\n> ").bytes()),

@@ -67,6 +67,9 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+    /// The system has no resource limit of this name.
+    #[error("Unknown rlimit \"{0}\"")]
+    UnknownLimit(String),
     /// The process could not become the user or group asked for.
     #[error("Could not change {what} - {}", errno_text(source))]
     Credentials {

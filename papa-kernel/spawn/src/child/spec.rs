@@ -1,11 +1,15 @@
 //! What is to be started, and what came of it.
 
+use std::ffi::OsString;
 use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use nix::sys::resource::Resource;
+use protocol::papa::{OutputMode, ProcessSpec};
 
-use super::{Credentials, PidFd};
+use super::error::SpawnError;
+use super::{Credentials, PidFd, resource_by_name};
 
 /// Where standard input comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,6 +64,35 @@ pub struct ChildSpec {
     /// It gets SIGKILL when the **thread** that starts it ends (prctl(2), PR_SET_PDEATHSIG), so start it
     /// from one that lives as long as the program.
     pub die_with_parent: bool,
+}
+
+impl ChildSpec {
+    /// What a request says about the process by itself: all but its words, its descriptors and whom it runs
+    /// as, which have to be looked up.
+    ///
+    /// # Errors
+    /// A limit that does not exist.
+    pub fn requested(request: &ProcessSpec) -> Result<Self, SpawnError> {
+        let limit = |(name, value): &(String, Option<u64>)| {
+            let unknown = || SpawnError::UnknownLimit(name.clone());
+            Ok((resource_by_name(name).ok_or_else(unknown)?, *value))
+        };
+        let output = |mode| match mode {
+            OutputMode::Stdout => Output::Stdout,
+            OutputMode::Pipe if request.bufsize != Some(0) => Output::Pipe,
+            _ => Output::Null,
+        };
+        let directory = request.working_dir.clone();
+        Ok(Self {
+            env: request.env.clone(),
+            working_dir: directory.map(|path| OsString::from_vec(path).into()),
+            rlimits: request.rlimits.iter().map(limit).collect::<Result<_, _>>()?,
+            umask: request.umask,
+            stdout: output(request.stdout),
+            stderr: output(request.stderr),
+            ..Self::default()
+        })
+    }
 }
 
 /// A process that was started.

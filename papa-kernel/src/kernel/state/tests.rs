@@ -65,10 +65,10 @@ fn golden_snapshots_load_for_ever() {
     let fields = [
         "version: \"0.1.0\"",
         "requester: ClientId(9)",
-        "shield: Some(((1024, 524288), true))",
-        "credentials: Some(RunsAs(Some(33), 33, Some([33, 4])))",
+        "shield: Some(Kept(Shield { nofile: (1024, 524288), reset_oom: true }))",
+        "credentials: Some(Kept(Credentials { uid: Some(33), gid: 33, groups: Some([33, 4]) }))",
         "Follower { client: ClientId(7), next: 19, acknowledged: 17, offset: 1241 }",
-        "exit: Some(Signal(15))",
+        "exit: Some(Kept(Signal(15)))",
         "kind: Closed(-15)",
         "unanswered: [(ProcessId(0), 19)], resume_after: Some(ProcessId(1))",
         "next_client: 10",
