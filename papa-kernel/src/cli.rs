@@ -19,6 +19,8 @@ use crate::access::Access;
 use crate::kernel::{Kernel, State};
 use crate::listener::Listener;
 
+const VERSION: &str = concat!("papa-kernel ", env!("CARGO_PKG_VERSION"));
+
 /// The port of papa 1.0.6.
 const DEFAULT_PORT: u16 = 20202;
 
@@ -76,14 +78,13 @@ enum Request {
 /// proper end, 1 when it could not serve, 2 for arguments it does not understand.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
-    let version = || concat!("papa-kernel ", env!("CARGO_PKG_VERSION")).to_owned();
     let said = match (Handover::from_environment(), parse(arguments.iter().cloned())) {
         (Err(error), _) => Err(error),
         (Ok(Some(handover)), request) => take_over(&handover, request).map(|()| None),
         (Ok(None), Err(error)) => return fail(format_args!("{error}; see papa-kernel --help"), 2),
         (Ok(None), Ok(request)) => match request {
             Request::Help => Ok(Some(USAGE.to_owned())),
-            Request::Version => Ok(Some(version())),
+            Request::Version => Ok(Some(VERSION.to_owned())),
             Request::Rehearse(snapshot) => rehearse(snapshot, resume).map(Some),
             Request::Upgrade(place, path) => request::upgrade(&place, path).map(Some),
             Request::Serve(options) => start(&options, arguments).map(|()| None),
@@ -91,8 +92,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match said {
         Ok(text) => {
-            // A reader that has gone wants no more text.
-            let _ = text.map_or(Ok(()), |text| writeln!(std::io::stdout(), "{text}"));
+            if let Some(text) = text {
+                // A reader that has gone wants no more of it.
+                let _ = writeln!(std::io::stdout(), "{text}");
+            }
             ExitCode::SUCCESS
         }
         Err(error) => fail(error, 1),

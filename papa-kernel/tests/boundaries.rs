@@ -1,4 +1,4 @@
-//! What the crate may depend on, and where it may be unsafe.
+//! What the crate may depend on, how large it may be, and where it may be unsafe.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "only tests use it")]
 
 use std::path::{Path, PathBuf};
@@ -45,6 +45,24 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
             found.push(path);
         }
     }
+}
+
+/// Lines of code of the kernel itself, without comments and tests: what has to be understood before anything in it
+/// is changed.
+const MOST_LINES: usize = 2550;
+
+#[test]
+fn the_kernel_can_be_read_in_one_go() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let of_tests = |path: &Path| path.file_name().is_some_and(|name| name == "tests.rs");
+    let lines = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap().lines().map(str::trim);
+        code.filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+    };
+    let total: usize = files.iter().filter(|path| !of_tests(path)).map(lines).sum();
+    assert!(total > 0 && total <= MOST_LINES, "{total} lines, more than {MOST_LINES}");
 }
 
 #[test]
