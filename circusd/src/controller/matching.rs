@@ -43,17 +43,19 @@ enum Matcher {
 
 impl Matcher {
     fn new(name: &str, method: MatchMethod) -> Result<Self, Failure> {
-        let lower = name.to_lowercase();
         let pattern = match method {
-            MatchMethod::Simple => return Ok(Self::Exact(lower)),
-            MatchMethod::Glob => format!("(?s)^(?:{})$", glob(&lower)),
+            MatchMethod::Simple => return Ok(Self::Exact(name.to_lowercase())),
+            MatchMethod::Glob => format!("(?s)^(?:{})$", glob(name)),
             // Anchored at the start only, as in the original.
-            MatchMethod::Regex => format!("^(?:{lower})"),
+            MatchMethod::Regex => format!("^(?:{name})"),
         };
         let bad = |error: regex::Error| {
             Failure::new(Errno::Message, format!("pattern {name} cannot be read: {error}"))
         };
-        RegexBuilder::new(&pattern).size_limit(MAX_PATTERN).build().map(Self::Pattern).map_err(bad)
+        // Not in lower case like the names: that would make another class of a `\D`.
+        let mut builder = RegexBuilder::new(&pattern);
+        let built = builder.case_insensitive(true).size_limit(MAX_PATTERN).build();
+        built.map(Self::Pattern).map_err(bad)
     }
 
     fn matches(&self, key: &str) -> bool {
@@ -132,6 +134,9 @@ mod tests {
         assert!(matches("web", MatchMethod::Regex, "web-1"));
         assert!(!matches("eb", MatchMethod::Regex, "web-1"));
         assert!(matches("a|b", MatchMethod::Regex, "bx"));
+        assert!(matches("WEB", MatchMethod::Regex, "web-1"), "case does not matter");
+        assert!(matches("web\\D", MatchMethod::Regex, "web-1"), "but in classes");
+        assert!(!matches("web\\D", MatchMethod::Regex, "web1"));
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Gatherer {
 
     fn ourselves(&self, page: &mut Page, own: Usage, kernel: Option<KernelFacts>) {
         use Kind::{Counter, Gauge};
-        let version = vec![("version", env!("CARGO_PKG_VERSION"))];
+        let version = vec![("version", crate::VERSION)];
         page.add("circus_build_info", Gauge, "The version of circusd.", [(version, 1.0)]);
         let uptime = self.started.elapsed().as_secs_f64();
         page.single("circus_uptime_seconds", Gauge, "Time since circusd was started.", uptime);
