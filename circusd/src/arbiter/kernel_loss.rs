@@ -13,6 +13,7 @@ use super::handle::{Message, Roster};
 use crate::papa::client::{KernelClient, PapaError};
 use crate::papa::start;
 use crate::socket::SocketTable;
+use crate::watcher::failing::Failing;
 use crate::watcher::handle::WatcherHandle;
 use protocol::circus::event::EventKind;
 use std::collections::BTreeSet;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::{task, time};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// The name of the operation in the words of the original's lock.
 const NAME: OperationName = "arbiter_restart_papa";
@@ -58,6 +59,7 @@ impl Guard {
     /// The connection has broken: finds out what that means.
     async fn look(&self) {
         let Some(roster) = self.roster().await else { return };
+        let mut failing = Failing::default();
         loop {
             match self.missing(&roster).await {
                 Ok(missing) if missing.is_empty() => {
@@ -74,7 +76,11 @@ impl Guard {
                     );
                 }
                 Err(problem) => {
-                    warn!("the connection to papa broke, trying again: {problem}");
+                    let reason = problem.to_string();
+                    match failing.again(&reason) {
+                        true => warn!("the connection to papa broke, trying again: {reason}"),
+                        false => debug!("still: {reason}"),
+                    }
                     time::sleep(RETRY).await;
                     continue;
                 }
@@ -141,26 +147,23 @@ impl Guard {
 
     /// Starts a kernel, unless somebody else has.
     async fn reach(&self) {
+        let mut failing = Failing::default();
         while let Err(problem) = start::reach(self.kernel.endpoint()).await {
-            error!("{problem}; trying again");
+            tell_once(&mut failing, &problem);
             time::sleep(RETRY).await;
         }
     }
 
     async fn open_sockets(&self, roster: &Roster) {
         let before = Arc::clone(&self.sockets.borrow());
-        let mut failing = false;
+        let mut failing = Failing::default();
         loop {
             match before.in_new_kernel(&roster.config.sockets, &self.kernel).await {
                 Ok(table) => {
                     self.sockets.send_replace(Arc::new(table));
                     return;
                 }
-                Err(problem) if failing => tracing::debug!("{problem}"),
-                Err(problem) => {
-                    error!("{problem}; trying again until it can be had");
-                    failing = true;
-                }
+                Err(problem) => tell_once(&mut failing, &problem),
             }
             time::sleep(RETRY).await;
         }
@@ -170,6 +173,15 @@ impl Guard {
         let (reply, roster) = oneshot::channel();
         self.messages.upgrade()?.send(Message::Roster(reply)).await.ok()?;
         roster.await.ok()
+    }
+}
+
+/// Something that is tried every second, for as long as it takes.
+fn tell_once(failing: &mut Failing, problem: &dyn std::error::Error) {
+    let reason = problem.to_string();
+    match failing.again(&reason) {
+        true => error!("{reason}; trying again until it can be had"),
+        false => debug!("still: {reason}"),
     }
 }
 

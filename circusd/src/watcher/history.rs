@@ -1,6 +1,7 @@
 //! How the latest processes of a watcher ended, and why the latest start failed. Bounded, and only told to
 //! whoever asks `why`.
 
+use super::failing::Failing;
 use super::wid::Wid;
 use std::collections::VecDeque;
 
@@ -40,6 +41,8 @@ pub struct History {
     pub exits: VecDeque<Exit>,
     /// The latest failed start.
     pub failed_start: Option<FailedStart>,
+    /// Starts that have failed in a row.
+    pub failing: Failing,
 }
 
 impl History {

@@ -1,6 +1,7 @@
 //! Watchers: each keeps a number of processes of one command alive.
 
 pub mod demand;
+pub mod failing;
 pub mod handle;
 pub mod history;
 pub mod intent;

@@ -394,7 +394,7 @@ impl Task {
                 Action::Forget(wid) => {
                     self.workers.remove(&wid);
                 }
-                Action::Publish(kind) => self.publish(kind),
+                Action::Publish(kind) => self.tell(kind),
                 Action::Done(token, changes) => self.answer(token, changes),
                 Action::CloseStreams => self.close_streams(),
             }

@@ -117,6 +117,33 @@ fn a_killed_kernel_takes_nothing_with_it_for_good() {
     assert_eq!((adopted, circusd.wait_for_pids("stubborn", 1)), (new, again));
 }
 
+/// Why there is no new kernel is told once, however often it is tried.
+#[test]
+fn a_kernel_that_cannot_be_started_is_tried_until_it_can() {
+    let env = TestEnv::new().circus("loglevel = debug");
+    if env.has_no_kernel() {
+        return;
+    }
+    let circusd = env.start("[watcher:w]\ncmd = sleep 1000\nuse_papa = True\n");
+    let old = circusd.wait_for_pids("w", 1);
+    let kernel = kernel_of(&env, &circusd);
+    let path = env.kernel_path().expect("a kernel with a path");
+    std::fs::remove_file(path).expect("its socket");
+    std::fs::create_dir(path).expect("in its place");
+    kill(kernel);
+    let told = |text: &str| circusd.log().matches(text).count();
+    circusd.wait_until("it is tried three times", || {
+        (told("still: the papa kernel") >= 2).then_some(())
+    });
+    assert_eq!(told("; trying again until it can be had"), 1, "{}", circusd.log());
+    std::fs::remove_dir(path).expect("empty");
+    let new = circusd.wait_until("the worker is back", || {
+        let pids = circusd.pids("w");
+        (pids.len() == 1 && pids != old).then_some(pids)
+    });
+    assert!(process::is_alive(new[0]));
+}
+
 #[test]
 fn the_end_of_a_worker_is_seen_without_the_kernel() {
     let env = TestEnv::new();

@@ -4,7 +4,8 @@
 use crate::workers::{first_answer, give_up_patience, start_on_demand, start_stubborn};
 use circus_e2e::{Daemon, TestEnv, process::Handle};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 
 /// Pids by slot.
 fn slots(circusd: &Daemon, watcher: &str) -> BTreeMap<i64, String> {
@@ -181,8 +182,33 @@ fn a_command_that_cannot_run_keeps_nothing_else_from_running() {
         statuses(&circusd),
         json!({"ever": "active", "never": "stopped", "thrice": "stopped", "good": "active"})
     );
-    assert_eq!(circusd.log().matches("error in 'thrice'").count(), 3);
-    assert_eq!(circusd.log().matches("error in 'never'").count(), 0);
+    let told = |text: &str| circusd.log().matches(text).count();
+    assert_eq!(told("error in 'never'"), 0);
+    // docs/differences.md, "Watchers and processes": the reason is told once for all attempts.
+    assert_eq!(told("error in 'thrice'"), 1);
+    assert_eq!(told("'thrice' could not be started in 3 attempts"), 1);
+    circusd.ok_when_idle("start", &json!({"name": "thrice", "waiting": true}));
+    assert_eq!(told("error in 'thrice'"), 2, "whoever starts it again is told again");
+    let mut attempts = BTreeSet::new();
+    circusd.wait_until("it is tried again and again", || {
+        let why = circusd.ok("why", json!({"name": "ever"}));
+        attempts.insert(why["last_error"]["time"].to_string());
+        (attempts.len() > 3).then_some(())
+    });
+    assert_eq!(told("error in 'ever'"), 1);
+    let script = "#!/bin/sh\nexec sleep 1000\n";
+    std::fs::write(env.path("x"), script).expect("written");
+    std::fs::set_permissions(env.path("x"), PermissionsExt::from_mode(0o755)).expect("ours");
+    // Another reason, and then none.
+    let set = |cmd: &str| {
+        circusd.ok_when_idle("set", &json!({"name": "ever", "options": {"cmd": cmd}}));
+    };
+    set("/nowhere/z");
+    circusd.wait_for_log("/nowhere/z");
+    set(&env.path("x").display().to_string());
+    circusd.wait_for_pids("ever", 1);
+    circusd.wait_for_log("'ever' can be started again, after ");
+    assert_eq!(told("error in 'ever'"), 2);
     assert!(circusd.terminate().success());
 }
 

@@ -238,6 +238,17 @@ fn one_circusd_alone_runs_its_built_in_plugins_and_takes_them_with_it() {
 }
 
 #[test]
+fn a_python_that_is_missing_is_told_once() {
+    let env = TestEnv::new();
+    let circusd = env.start("[plugin:p]\nuse = mine.Plugin\npython = /nowhere/python\n");
+    circusd.wait_for_status("plugin:p", "stopped");
+    circusd.wait_for_log("'plugin:p' could not be started in 5 attempts");
+    let log = circusd.log();
+    assert_eq!(log.matches("/nowhere/python").count(), 1, "{log}");
+    assert!(log.contains("error in 'plugin:p': "), "{log}");
+}
+
+#[test]
 fn a_built_in_plugin_serves_the_original_circusd_too() {
     let Some(python) = Python::for_test("a built-in plugin beside circus 0.17.2") else { return };
     let env = TestEnv::of_the_original(python);

@@ -8,7 +8,9 @@ use super::{Task, Worker};
 use crate::event_bus::epoch_seconds;
 use crate::process::end::End;
 use crate::stream::writer::Writer;
+use protocol::circus::event::EventKind;
 use std::time::Instant;
+use tracing::{debug, info, warn};
 
 /// Lines of a dead process that are remembered.
 const LAST_LINES: usize = 5;
@@ -59,6 +61,33 @@ impl Task {
         self.history.note(Exit { wid, pid, started, time, exit_code, lines });
         let workers = &self.workers;
         self.recent.prune(|wid| workers.contains_key(&wid));
+    }
+
+    /// A process could not be started.
+    pub(super) fn start_has_failed(&mut self, reason: String) {
+        let name = &self.identity.name;
+        match self.history.failing.again(&reason) {
+            true => warn!("error in '{name}': {reason}"),
+            false => debug!("error in '{name}' again: {reason}"),
+        }
+        self.remember_failure(reason);
+    }
+
+    /// A process was started.
+    pub(super) fn start_has_succeeded(&mut self) {
+        let failed = self.history.failing.over();
+        if failed > 1 {
+            info!("'{}' can be started again, after {failed} attempts in vain", self.identity.name);
+        }
+    }
+
+    /// Publishes what the machine has done. A watcher that has stopped tries nothing any more.
+    pub(super) fn tell(&mut self, kind: EventKind) {
+        let failed = if kind == EventKind::Stop { self.history.failing.over() } else { 0 };
+        if failed > 1 {
+            warn!("'{}' could not be started in {failed} attempts", self.identity.name);
+        }
+        self.publish(kind);
     }
 
     /// Remembers a start that failed.

@@ -9,7 +9,7 @@ use crate::watcher::launch::{LaunchError, Launched};
 use crate::watcher::vocabulary::Input;
 use crate::watcher::wid::Wid;
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::info;
 
 impl Task {
     pub(super) fn adopt(&mut self, process: Launched) {
@@ -47,11 +47,11 @@ impl Task {
                 let noted = self.note_spawn();
                 self.follow(process, noted);
                 self.is_fresh(wid);
+                self.start_has_succeeded();
                 Input::Spawned { wid, pid, lifetime: lifetime(&self.config) }
             }
             Err(error) => {
-                warn!("error in '{}': {error}", self.identity.name);
-                self.remember_failure(error.to_string());
+                self.start_has_failed(error.to_string());
                 Input::SpawnFailed { wid, transient: error.is_transient() }
             }
         }
