@@ -15,6 +15,9 @@ use tokio::sync::Notify;
 /// Events that are remembered.
 const REMEMBERED: usize = 256;
 
+/// Bytes of theirs that are remembered at most, topics and payloads: hooks publish what they like.
+const REMEMBERED_BYTES: usize = 1024 * 1024;
+
 /// Seconds since the epoch, as events and replies carry them.
 pub fn epoch_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
@@ -33,7 +36,25 @@ pub struct Numbered {
 
 struct Memory {
     next: u64,
-    events: VecDeque<Numbered>,
+    /// Each with its size.
+    events: VecDeque<(Numbered, usize)>,
+    bytes: usize,
+}
+
+impl Memory {
+    /// Remembers an event, and forgets the oldest ones that there is no room for.
+    fn add(&mut self, topic: String, payload: Value, size: usize) {
+        let event = Numbered { sequence: self.next, topic, payload };
+        self.next += 1;
+        self.bytes += size;
+        self.events.push_back((event, size));
+        // The latest one stays whatever its size, so that nobody waits for it in vain.
+        while self.events.len() > 1
+            && (self.events.len() > REMEMBERED || self.bytes > REMEMBERED_BYTES)
+        {
+            self.bytes -= self.events.pop_front().map_or(0, |(_, size)| size);
+        }
+    }
 }
 
 struct Shared {
@@ -55,7 +76,7 @@ impl EventBus {
         // reach them; microseconds since the epoch are always ahead of one number for each event.
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let next = u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX / 2);
-        let memory = Mutex::new(Memory { next, events: VecDeque::new() });
+        let memory = Mutex::new(Memory { next, events: VecDeque::new(), bytes: 0 });
         Self { shared: Arc::new(Shared { outbox, memory, fresh: Notify::new() }) }
     }
 
@@ -78,14 +99,10 @@ impl EventBus {
     }
 
     fn send(&self, topic: String, payload: Value) {
-        self.shared.outbox.publish(topic.clone(), payload.to_string().into_bytes());
-        self.with(|memory| {
-            memory.events.push_back(Numbered { sequence: memory.next, topic, payload });
-            memory.next += 1;
-            if memory.events.len() > REMEMBERED {
-                memory.events.pop_front();
-            }
-        });
+        let text = payload.to_string().into_bytes();
+        let size = topic.len() + text.len();
+        self.shared.outbox.publish(topic.clone(), text);
+        self.with(|memory| memory.add(topic, payload, size));
         self.shared.fresh.notify_waiters();
     }
 
@@ -93,7 +110,8 @@ impl EventBus {
     pub fn since(&self, after: Option<u64>) -> (Vec<Numbered>, u64) {
         self.with(|memory| {
             let wanted = |event: &&Numbered| after.is_none_or(|after| event.sequence >= after);
-            (memory.events.iter().filter(wanted).cloned().collect(), memory.next)
+            let events = memory.events.iter().map(|(event, _)| event);
+            (events.filter(wanted).cloned().collect(), memory.next)
         })
     }
 
@@ -143,5 +161,22 @@ mod tests {
             fresh.iter().map(|event| &event.topic[..]).collect::<Vec<_>>(),
             ["watcher.web.stop"]
         );
+    }
+
+    #[test]
+    fn events_of_any_size_take_a_bounded_room() {
+        let bus = EventBus::new(Outbox::default());
+        let own = |size: usize| {
+            let payload = Map::from_iter([("text".to_owned(), "x".repeat(size).into())]);
+            bus.publish_own("web", "mine", payload);
+        };
+        (0..100).for_each(|_| own(REMEMBERED_BYTES / 10));
+        assert_eq!(bus.since(None).0.len(), 9);
+        own(2 * REMEMBERED_BYTES);
+        assert_eq!(bus.since(None).0.len(), 1, "whoever waits for the latest gets it");
+        own(1);
+        assert_eq!(bus.since(None).0.len(), 1, "and it goes when another one comes");
+        own(1);
+        assert_eq!(bus.since(None).0.len(), 2);
     }
 }

@@ -13,7 +13,8 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
-/// Messages that may wait for a slow output. More are dropped and counted.
+/// Messages that may wait for a slow output. More are dropped and counted. Orders, of which there are few, always have
+/// a place.
 const QUEUE: usize = 4096;
 
 /// How long the end of the daemon waits for its last messages.
@@ -42,20 +43,17 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn put(&self, record: Record) {
-        if !self.offer(Message::Record(record)) {
+        if self.counts.waiting.load(Ordering::Relaxed) < QUEUE {
+            self.send(Message::Record(record));
+        } else {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Queues a message if there is room, and says whether.
-    fn offer(&self, message: Message) -> bool {
-        let there_is_room = self.counts.waiting.fetch_add(1, Ordering::Relaxed) < QUEUE;
-        if there_is_room {
-            self.messages.send(message).is_ok()
-        } else {
-            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-            false
-        }
+    fn send(&self, message: Message) {
+        self.counts.waiting.fetch_add(1, Ordering::Relaxed);
+        // Fails only when the thread is gone, which is when the process ends.
+        let _ = self.messages.send(message);
     }
 }
 
@@ -120,24 +118,19 @@ impl Control {
         // Fails only when the subscriber is gone, which is never.
         let _ = self.filter.reload(ready.filter);
         self.on_stderr.store(ready.on_stderr, Ordering::Relaxed);
-        self.tell(Message::Use(ready.outputs));
+        self.queue.send(Message::Use(ready.outputs));
     }
 
     /// Opens files anew, as after a rotation.
     pub fn reopen(&self) {
-        self.tell(Message::Reopen);
+        self.queue.send(Message::Reopen);
     }
 
     /// Waits until everything is written, but not for ever.
     pub fn flush(&self) {
         let (done, written) = mpsc::sync_channel(1);
-        self.tell(Message::Flush(done));
+        self.queue.send(Message::Flush(done));
         let _ = written.recv_timeout(LAST_MESSAGES);
-    }
-
-    /// An order is not worth waiting for a log that hangs.
-    fn tell(&self, message: Message) {
-        let _ = self.queue.offer(message);
     }
 }
 
@@ -159,5 +152,31 @@ fn run(inbox: &Receiver<Message>, mut outputs: Vec<Output>, counts: &Counts) {
                 let _ = done.try_send(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_reach_a_log_that_has_no_room_for_messages() {
+        let (messages, inbox) = mpsc::channel();
+        let queue = Queue { messages, counts: Arc::default() };
+        let (_layer, filter) = reload::Layer::new(LevelFilter::INFO);
+        let control = Control { queue: queue.clone(), filter, on_stderr: Arc::default() };
+        for number in 0..QUEUE + 3 {
+            let text = number.to_string();
+            queue.put(Record { time: Zoned::now(), level: Level::Info, text });
+        }
+        control.reopen();
+        // Nobody reads, so it gives up.
+        control.flush();
+        assert_eq!(queue.counts.dropped.load(Ordering::Relaxed), 3);
+        let waiting: Vec<Message> = inbox.try_iter().collect();
+        let records = waiting.iter().filter(|message| matches!(message, Message::Record(_)));
+        assert_eq!(records.count(), QUEUE);
+        let orders = waiting.get(QUEUE..).unwrap_or_default();
+        assert!(matches!(orders, [Message::Reopen, Message::Flush(_)]));
     }
 }

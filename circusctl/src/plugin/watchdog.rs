@@ -41,6 +41,9 @@ const LONGEST: usize = 1024;
 /// Heartbeats that are taken at once, so that a flood does not keep us from the rounds.
 const AT_ONCE: usize = 10_000;
 
+/// Datagrams of no use that are told in each round. More are only counted: whoever can send some could fill the disk.
+const TOLD: u32 = 5;
+
 /// What circusd runs beside the watchers of its user, apart from plugins. They send no heartbeats.
 const HELPERS: [&str; 2] = ["circusd-stats", "circushttpd"];
 
@@ -52,6 +55,8 @@ pub struct WatchDog {
     /// The names of all watchers, by the form that they have in events.
     names: BTreeMap<String, String>,
     socket: Option<UdpSocket>,
+    /// Datagrams of no use since the last round.
+    useless: u32,
 }
 
 struct Settings {
@@ -91,6 +96,7 @@ impl WatchDog {
             beats: Beats::new(options.value("max_count", 3, options::count)?),
             names: BTreeMap::new(),
             socket: None,
+            useless: 0,
         })
     }
 
@@ -142,10 +148,20 @@ impl WatchDog {
             };
             let text = String::from_utf8_lossy(&buffer[..length]);
             match self.settings.pid(&text) {
-                Some(pid) if self.beats.beat(pid) => {}
+                Some(pid) if self.beats.beat(pid) => continue,
+                _ if self.useless >= TOLD => {}
                 Some(pid) => warn!("a heartbeat of process {pid}, which is not watched"),
                 None => warn!("a datagram that is no heartbeat: {text:?}"),
             }
+            self.useless = self.useless.saturating_add(1);
+        }
+    }
+
+    /// Tells of what was only counted.
+    fn count_useless(&mut self) {
+        let more = std::mem::take(&mut self.useless).saturating_sub(TOLD);
+        if more > 0 {
+            warn!("{more} more datagrams that are no heartbeat of a process that is watched");
         }
     }
 
@@ -208,6 +224,7 @@ impl Plugin for WatchDog {
         }
         // Whoever has sent one is not silent, however late we read it.
         self.listen();
+        self.count_useless();
         if !self.beats.is_begun() {
             if self.discover(circus) {
                 self.beats.begin();
