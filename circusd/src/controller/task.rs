@@ -5,6 +5,7 @@ use super::dispatch::Dispatcher;
 use super::outbox::{Outbox, ToWire};
 use super::wire::Incoming;
 use crate::event_bus::epoch_seconds;
+use protocol::circus::command::Command;
 use protocol::circus::errno::Errno;
 use protocol::circus::request::Request;
 use protocol::circus::response::{self, Failure};
@@ -85,12 +86,12 @@ pub async fn serve(
         tokio::select! {
             biased;
             _ = in_flight.join_next() => {}
-            Some(incoming) = requests.recv() => refuse(&outbox, incoming),
+            Some(incoming) = requests.recv() => answer_late(&dispatcher, &outbox, incoming).await,
             () = &mut patience, if !late.is_cancelled() => late.cancel(),
         }
     }
     while let Ok(incoming) = requests.try_recv() {
-        refuse(&outbox, incoming);
+        answer_late(&dispatcher, &outbox, incoming).await;
     }
 }
 
@@ -104,12 +105,18 @@ fn ending() -> Failure {
     Failure::new(Errno::Command, "circusd is ending or going on as another program; try again")
 }
 
-fn refuse(outbox: &Outbox, incoming: Incoming) {
-    if let Ok(request) = Request::parse(&incoming.body)
-        && !request.cast
-    {
-        reply(outbox, incoming.client, &request.id, &Err(ending()));
+/// Refuses, but for the question how an upgrade stands: whoever asks that waits for what comes now.
+async fn answer_late(dispatcher: &Dispatcher, outbox: &Outbox, incoming: Incoming) {
+    let Ok(request) = Request::parse(&incoming.body) else { return };
+    if request.cast {
+        return;
     }
+    let outcome = match Command::parse(&request) {
+        // Needs nothing of what has ended already.
+        Ok(Command::UpgradeResult(_)) => dispatcher.carry_out(&request).await,
+        _ => Err(ending()),
+    };
+    reply(outbox, incoming.client, &request.id, &outcome);
 }
 
 fn reply(outbox: &Outbox, client: Vec<u8>, id: &Value, outcome: &response::Outcome) {

@@ -71,6 +71,33 @@ fn an_upgrade_keeps_pid_workers_and_what_operators_changed() {
     assert!(circusd.quit().success());
 }
 
+/// Who follows something has the old circusd wait a moment for its last replies.
+#[test]
+fn how_an_upgrade_stands_is_told_while_the_old_circusd_ends() {
+    let env = TestEnv::new();
+    if env.has_no_kernel() {
+        return;
+    }
+    let circusd = env.start(HOSTED);
+    circusd.wait_for_pids("web", 2);
+    let context = zmq::Context::new();
+    let follower = context.socket(zmq::DEALER).expect("a socket");
+    follower.set_linger(0).expect("linger");
+    follower.connect(&env.endpoint()).expect("a valid endpoint");
+    let now = circusd.ok("events", json!({}))["next"].clone();
+    let after = now.as_u64().expect("a number") + 1_000_000;
+    let request =
+        json!({"id": "x", "command": "events", "properties": {"after": after, "wait": 1000}});
+    follower.send(request.to_string().as_str(), 0).expect("sent");
+    // Two requests of one client arrive in their order.
+    let request = json!({"id": "y", "command": "numwatchers", "properties": {}});
+    follower.send(request.to_string().as_str(), 0).expect("sent");
+    follower.recv_bytes(0).expect("the second is answered");
+    let reply = upgrade(&circusd, &json!({"program": copy(&env, "circusd-next")}));
+    assert_eq!(reply["status"], "ok", "{reply}");
+    assert!(circusd.quit().success());
+}
+
 #[test]
 fn a_circusd_that_cannot_take_over_is_rolled_back() {
     for fault in ["takeover-error", "takeover-abort", "takeover-hang"] {
