@@ -158,11 +158,18 @@ fn a_kernel_that_gets_no_more_memory_serves_on() {
     let mut client = kernel.client();
     client.ask("set a still here");
     // Three ways to more than there is: unread output, lines without an end, and values.
-    let script = "head -c 4000000 /dev/zero; echo; echo last; exec sleep 100";
+    let directory = tempfile::tempdir().unwrap();
+    let go = directory.path().join("go");
+    // They print when all are there: what is unread by then leaves no memory for another process.
+    let script = format!(
+        "until test -e {}; do sleep 0.01; done; head -c 4000000 /dev/zero; echo; echo last; exec sleep 100",
+        go.display()
+    );
     for at in 0..60 {
-        let answer = client.ask(&format!("%make process p{at} /bin/sh -c {}", exact(script)));
+        let answer = client.ask(&format!("%make process p{at} /bin/sh -c {}", exact(&script)));
         assert!(answer.contains(" pid="), "{answer}");
     }
+    std::fs::write(&go, "").unwrap();
     wait_until("all are written", || {
         kernel.info("unread") + kernel.info("dropped") == 60 * 4_000_006
     });

@@ -246,6 +246,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
+    use circus_e2e::waiting::eventually;
 
     fn connection() -> (TcpStream, OwnedFd) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -282,9 +283,7 @@ mod tests {
         assert_eq!(ask_proc(ends.0, ends.1).unwrap().unread, 5);
         theirs.read_exact(&mut [0; 5]).unwrap();
         // The acknowledgement may be delayed.
-        while !has_read_all(&client) {
-            std::thread::yield_now();
-        }
+        eventually("all is read", || has_read_all(&client).then_some(()));
 
         let (mut theirs, client) = UnixStream::pair().unwrap();
         let client = OwnedFd::from(client);
@@ -303,7 +302,8 @@ mod tests {
         let (theirs, client) = connection();
         let addresses = ends(&client);
         drop(theirs);
-        of_tcp(&client).unwrap_err();
+        // A child that another test is just starting may have a copy until it becomes its program.
+        eventually("nobody has it", || of_tcp(&client).err());
         ask_sock_diag(addresses.0, addresses.1).unwrap_err();
         ask_proc(addresses.0, addresses.1).unwrap_err();
     }
