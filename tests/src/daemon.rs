@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A circusd. Dropping it kills it; what the kernel hosts lives until its `TestEnv` ends.
@@ -174,7 +175,9 @@ impl Daemon {
     pub fn subscribe(&self) -> Subscription {
         let socket = subscriber(&self.context, &self.pubsub_endpoint);
         let monitor = self.context.socket(zmq::PAIR).expect("a socket");
-        let name = format!("inproc://subscription-{:p}", &raw const socket);
+        // ZeroMQ lets go of the name of one before only after a while.
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("inproc://subscription-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let handshake = i32::from(zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw());
         // Only connections from now on are reported; so the first one is made again.
         socket.disconnect(&self.pubsub_endpoint).expect("connected");

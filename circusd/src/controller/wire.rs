@@ -112,14 +112,10 @@ impl Wire {
         outbox: Outbox,
         requests: mpsc::Sender<Incoming>,
     ) -> io::Result<task::JoinHandle<()>> {
-        let changes = duplicate(self.router.get_fd()?)?;
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe and asks for what a fd of our own guarantees"
-        )]
-        let changes = AsyncFd::with_interest(changes, Interest::READABLE)?;
+        let changes = changes_of(&self.router)?;
+        let subscribers = changes_of(&self.publisher)?;
         Ok(tokio::spawn(async move {
-            if let Err(error) = self.run(changes, &outbox, &requests).await {
+            if let Err(error) = self.run(changes, subscribers, &outbox, &requests).await {
                 error!("ZeroMQ failed, no command is answered any more: {error}");
             }
             // What lingers would hold up everybody.
@@ -130,6 +126,7 @@ impl Wire {
     async fn run(
         &mut self,
         changes: AsyncFd<OwnedFd>,
+        subscribers: AsyncFd<OwnedFd>,
         outbox: &Outbox,
         requests: &mpsc::Sender<Incoming>,
     ) -> io::Result<()> {
@@ -140,6 +137,12 @@ impl Wire {
                 // Its room is only looked for: the next turn takes it. When the daemon ends there is none.
                 Ok(_) = requests.reserve(), if !empty => {}
                 ready = changes.readable(), if empty => ready?.clear_ready(),
+                ready = subscribers.readable() => {
+                    ready?.clear_ready();
+                    // Takes note of who has come and lets go of who has left. Without an event to send nothing
+                    // else would, and all of them would be held.
+                    self.publisher.get_events()?;
+                }
             }
         }
         Ok(())
@@ -208,6 +211,16 @@ impl Wire {
             warn!("event {topic} not sent: {error}");
         }
     }
+}
+
+/// Readable when something about the socket has changed.
+fn changes_of(socket: &zmq::Socket) -> io::Result<AsyncFd<OwnedFd>> {
+    let fd = duplicate(socket.get_fd()?)?;
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe and asks for what a fd of our own guarantees"
+    )]
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
 fn bind(socket: &zmq::Socket, key: &'static str, endpoint: &str) -> Result<(), WireError> {

@@ -203,3 +203,25 @@ fn an_endless_line_is_refused_by_the_kernel() {
     assert!(listed.contains(&format!("circus.sleeper.1 pid={} running=True", pids[0])), "{listed}");
     assert_eq!(circusd.pids("sleeper"), pids);
 }
+
+#[test]
+fn subscribers_that_come_and_go_are_let_go_of_without_an_event() {
+    if !only_ours() {
+        return;
+    }
+    let env = TestEnv::new();
+    let (circusd, _) = start(&env);
+    let memory = || {
+        let path = format!("/proc/{}/status", circusd.pid());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number")
+    };
+    let come_and_go = |count: usize| (0..count).for_each(|_| drop(circusd.subscribe()));
+    come_and_go(100);
+    let before = memory();
+    come_and_go(800);
+    // One that is held takes more than ten.
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 3000, "{grown} kB more");
+}
