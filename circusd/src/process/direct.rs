@@ -4,6 +4,7 @@
 //! keeps a pipe open does not delay it: after the end the pipes are read until they are empty.
 
 use super::end::End;
+use super::turnstile::Turnstile;
 use crate::stream::batch::Chunk;
 use crate::stream::recent::Recorder;
 use crate::stream::writer::Writer;
@@ -94,7 +95,11 @@ pub async fn ended(pidfd: &Arc<PidFd>) -> io::Result<()> {
 /// Follows a child until it has ended and its output is dealt with.
 ///
 /// There is one of these for each child, so it holds no more than it needs until then.
-pub fn supervise(child: Child, outputs: Outputs) -> impl Future<Output = End> + Send + use<> {
+pub fn supervise(
+    child: Child,
+    outputs: Outputs,
+    turnstile: Turnstile,
+) -> impl Future<Output = End> + Send + use<> {
     let Child { pid, pidfd, stdout, stderr } = child;
     let drains = Drains::start(pid, [stdout, stderr], outputs);
     let watched = watch_end(&pidfd).map_err(|error| {
@@ -113,7 +118,10 @@ pub fn supervise(child: Child, outputs: Outputs) -> impl Future<Output = End> + 
         if let Some(drains) = drains {
             Box::pin(drains.end(pid)).await;
         }
-        End::Exited(reap(&watched.get_ref().0, pid).map(Exit::papa_code))
+        let turn = turnstile.turn().await;
+        let exit = reap(&watched.get_ref().0, pid);
+        turn.end().await;
+        End::Exited(exit.map(Exit::papa_code))
     }
 }
 

@@ -1,13 +1,17 @@
-//! How many processes are started at a time.
+//! How many processes are started at a time, and turns for what comes in crowds.
 //!
 //! Each fork holds up the memory of the whole daemon for a moment, and each thread that forks competes with the
 //! one that answers commands. A few at a time start a thousand processes as quickly as a thousand threads do,
 //! and leave the daemon responsive. A start that hangs, as in a directory that does not answer, keeps its
 //! thread but not its place.
+//!
+//! The event loop runs what is ready in the order in which it became so. When a thousand processes get a signal
+//! or end at the same moment, each step of a command would come behind all of them. So they take turns: one of
+//! the crowd is ready at a time, the others wait.
 
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{self, JoinError};
 use tokio::time::timeout;
 
@@ -19,11 +23,27 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// Lets starts through a few at a time, in the order in which they were asked for.
 #[derive(Debug, Clone)]
-pub struct Turnstile(Arc<Semaphore>);
+pub struct Turnstile {
+    starts: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+}
+
+/// A turn on the event loop.
+#[must_use]
+pub struct Turn {
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    /// Lets everybody else who is ready do something, and then the next of the crowd.
+    pub async fn end(self) {
+        task::yield_now().await;
+    }
+}
 
 impl Default for Turnstile {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(PLACES)))
+        Self { starts: Arc::new(Semaphore::new(PLACES)), turns: Arc::new(Semaphore::new(1)) }
     }
 }
 
@@ -37,13 +57,19 @@ impl Turnstile {
         start: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         // Nobody closes it, so there always is a place in the end.
-        let place = self.0.acquire().await;
+        let place = self.starts.acquire().await;
         let mut started = task::spawn_blocking(start);
         if let Ok(done) = timeout(PATIENCE, &mut started).await {
             return done;
         }
         drop(place);
         started.await
+    }
+
+    /// Waits for a turn to do what takes the event loop a while and may be one of many.
+    pub async fn turn(&self) -> Turn {
+        // Nobody closes it.
+        Turn { _place: Arc::clone(&self.turns).acquire_owned().await.ok() }
     }
 }
 
@@ -89,5 +115,28 @@ mod tests {
         for start in starts {
             assert!(start.await.unwrap().unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_not_ahead_of_who_comes_later() {
+        let (turnstile, most) = (Turnstile::default(), 100);
+        let done = Arc::new(Semaphore::new(0));
+        let mut crowd = task::JoinSet::new();
+        for _ in 0..most {
+            let (turnstile, done) = (turnstile.clone(), Arc::clone(&done));
+            crowd.spawn(async move {
+                let turn = turnstile.turn().await;
+                done.add_permits(1);
+                turn.end().await;
+            });
+        }
+        let steps = 5;
+        for _ in 0..steps {
+            task::yield_now().await;
+        }
+        let ahead = done.available_permits();
+        assert!((1..=steps * 2).contains(&ahead), "{ahead} of the crowd were ahead");
+        crowd.join_all().await;
+        assert_eq!(done.available_permits(), most);
     }
 }

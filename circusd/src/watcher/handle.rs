@@ -203,6 +203,24 @@ pub(super) enum Message {
     Hurry,
 }
 
+impl Message {
+    /// It asks or notes something, and touches no process.
+    pub(super) fn is_quick(&self) -> bool {
+        matches!(
+            self,
+            Self::Extend { .. }
+                | Self::Picture(_)
+                | Self::Intend { .. }
+                | Self::Inspect(_)
+                | Self::Explain(_)
+                | Self::Output(_)
+                | Self::Options(_)
+                | Self::CheckDelay(_)
+                | Self::File(_)
+        )
+    }
+}
+
 /// What never changes about a watcher.
 #[derive(Debug)]
 pub struct Identity {

@@ -140,9 +140,12 @@ impl Launched {
         self,
         outputs: Outputs,
         detach: CancellationToken,
+        turnstile: Turnstile,
     ) -> impl Future<Output = End> + Send {
         match self {
-            Self::Direct { child, .. } => Either::Left(direct::supervise(child, outputs)),
+            Self::Direct { child, .. } => {
+                Either::Left(direct::supervise(child, outputs, turnstile))
+            }
             // On its own, so that a child of ours does not take the room that this one needs.
             Self::Hosted { process, .. } => {
                 Either::Right(Box::pin(hosted::supervise(*process, outputs, detach)))

@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{self, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -217,48 +217,72 @@ enum Leave {
     Alone,
 }
 
+/// What the task of a watcher has waited for.
+enum Happened {
+    Message(Message),
+    Launched(Result<(Wid, Result<Launched, LaunchError>), JoinError>),
+    Ended(Result<(Wid, End), JoinError>),
+    Hook(hooking::Event),
+    /// The deadline of the machine has come.
+    Tick,
+    /// Somebody connects.
+    Demand,
+    /// Every handle is gone.
+    Alone,
+}
+
 impl Task {
     async fn run(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Leave {
         loop {
-            let deadline = self.state.deadline();
-            let input = tokio::select! {
-                message = inbox.recv() => match message {
-                    Some(Message::Detach(reply)) => return Leave::Detach(reply),
-                    Some(Message::Retire { how, permit, begun }) => {
-                        return Leave::Retire { how, permit, begun };
-                    }
-                    Some(message) => self.receive(message),
-                    None => return Leave::Alone,
-                },
-                Some(launched) = self.launches.join_next() => match launched {
-                    Ok((wid, result)) => Some(self.launched(wid, result)),
-                    Err(error) => {
-                        warn!(watcher = self.identity.name, "a spawn was lost: {error}");
-                        self.state
-                            .spawning()
-                            .map(|wid| Input::SpawnFailed { wid, transient: true })
-                    }
-                },
-                Some(end) = self.ends.join_next() => match end {
-                    Ok((wid, end)) => self.ended(wid, end),
-                    Err(error) => {
-                        warn!(watcher = self.identity.name, "a process was lost: {error}");
-                        None
-                    }
-                },
-                event = self.hooking.event() => match event {
-                    hooking::Event::Answered(answer) => self.answered(*answer),
-                    hooking::Event::Changed(change) => {
-                        self.go_on_with(*change);
-                        None
-                    }
-                },
-                () = sleep_until(deadline), if deadline.is_some() => Some(Input::Tick),
-                () = self.demand.wait(), if self.waits_for_demand() => Some(Input::Demand),
+            let happened = self.next(inbox).await;
+            // Only one of the watchers that have much to do is at it at a time; see `turnstile`.
+            let turn = match &happened {
+                Happened::Message(message) if message.is_quick() => None,
+                _ => Some(self.launcher.turnstile.clone().turn().await),
+            };
+            let input = match happened {
+                Happened::Message(Message::Detach(reply)) => return Leave::Detach(reply),
+                Happened::Message(Message::Retire { how, permit, begun }) => {
+                    return Leave::Retire { how, permit, begun };
+                }
+                Happened::Message(message) => self.receive(message),
+                Happened::Launched(Ok((wid, result))) => Some(self.launched(wid, result)),
+                Happened::Launched(Err(error)) => {
+                    warn!(watcher = self.identity.name, "a spawn was lost: {error}");
+                    self.state.spawning().map(|wid| Input::SpawnFailed { wid, transient: true })
+                }
+                Happened::Ended(Ok((wid, end))) => self.ended(wid, end),
+                Happened::Ended(Err(error)) => {
+                    warn!(watcher = self.identity.name, "a process was lost: {error}");
+                    None
+                }
+                Happened::Hook(hooking::Event::Answered(answer)) => self.answered(*answer),
+                Happened::Hook(hooking::Event::Changed(change)) => {
+                    self.go_on_with(*change);
+                    None
+                }
+                Happened::Tick => Some(Input::Tick),
+                Happened::Demand => Some(Input::Demand),
+                Happened::Alone => return Leave::Alone,
             };
             if let Some(input) = input {
                 self.feed(input);
             }
+            if let Some(turn) = turn {
+                turn.end().await;
+            }
+        }
+    }
+
+    async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Happened {
+        let deadline = self.state.deadline();
+        tokio::select! {
+            message = inbox.recv() => message.map_or(Happened::Alone, Happened::Message),
+            Some(launched) = self.launches.join_next() => Happened::Launched(launched),
+            Some(end) = self.ends.join_next() => Happened::Ended(end),
+            event = self.hooking.event() => Happened::Hook(event),
+            () = sleep_until(deadline), if deadline.is_some() => Happened::Tick,
+            () = self.demand.wait(), if self.waits_for_demand() => Happened::Demand,
         }
     }
 

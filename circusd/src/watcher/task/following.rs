@@ -33,9 +33,10 @@ impl Task {
         self.workers.insert(wid, worker);
         let (mut outputs, detach) = (self.outputs.clone(), self.detach.clone());
         outputs.recorder = Some(self.recent.recorder(wid, process.pid()));
+        let turnstile = self.launcher.turnstile.clone();
         self.ends.spawn(async move {
             noted.wait().await;
-            (wid, process.supervise(outputs, detach).await)
+            (wid, process.supervise(outputs, detach, turnstile).await)
         });
     }
 
