@@ -1,5 +1,4 @@
-//! The task that reads /proc for `stats` and `dstats`, on the blocking pool, so that nobody waits for it but
-//! who asked.
+//! The thread that reads /proc for `stats` and `dstats`, so that nobody waits for it but who asked.
 //!
 //! It owns one sample of all processes. A request is answered from it for as long as it is recent, so that
 //! many clients cost as much as one and do not spoil each other's CPU figures; a request may insist on a
@@ -8,17 +7,23 @@
 use circusctl::stats::info::{Figure, Info};
 use circusctl::stats::process_table::ProcessTable;
 use circusctl::stats::socket_table::{Listener, SocketTable, Traffic};
+use papa_spawn::sys::set_time_slice;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task;
+use tracing::{debug, warn};
 
 /// What stands in place of a process that is gone.
 pub const GONE: &str = "No such process (stopped?)";
 
 /// Requests that may wait.
 const QUEUE: usize = 64;
+
+/// Added to the nice value (nice(2)). On a busy machine it still gets a third of what others get.
+const NICE: i32 = 5;
 
 /// A sample is recent for so long.
 const RECENT: Duration = Duration::from_secs(1);
@@ -79,17 +84,20 @@ enum Ask {
     },
 }
 
-/// A handle on the task; clones share it.
+/// A handle on the thread; clones share it.
 #[derive(Clone)]
 pub struct Sampler {
     asks: mpsc::Sender<Ask>,
 }
 
 impl Sampler {
-    /// Starts the task.
+    /// Starts the thread. Without one nothing is known about any process.
     pub fn start() -> Self {
         let (asks, inbox) = mpsc::channel(QUEUE);
-        task::spawn(run(inbox));
+        let thread = thread::Builder::new().name("sampler".to_owned());
+        if let Err(error) = thread.spawn(move || run(inbox)) {
+            warn!("no stats can be had: cannot make a thread: {error}");
+        }
         Self { asks }
     }
 
@@ -124,24 +132,24 @@ impl Sampler {
     }
 }
 
-async fn run(mut inbox: mpsc::Receiver<Ask>) {
-    // The first sample, so that the first request already has CPU figures.
-    let first = task::spawn_blocking(|| {
-        let mut table = ProcessTable::default();
-        table.scan();
-        table
-    });
-    let mut table = first.await.unwrap_or_default();
-    while let Some(ask) = inbox.recv().await {
-        let work = task::spawn_blocking(move || {
-            answer(&mut table, ask);
-            table
-        });
-        table = work.await.unwrap_or_default();
+fn run(mut inbox: mpsc::Receiver<Ask>) {
+    // Whoever answers commands goes first; see `daemon` for what it has.
+    let yielding = set_time_slice(None).and_then(|()| Ok(rustix::process::nice(NICE).map(drop)?));
+    if let Err(error) = yielding {
+        debug!("reading /proc may hold up commands: {error}");
+    }
+    let mut table = ProcessTable::default();
+    // So that the first request already has CPU figures.
+    table.scan();
+    while let Some(ask) = inbox.blocking_recv() {
+        let answered = catch_unwind(AssertUnwindSafe(|| answer(&mut table, ask)));
+        if answered.is_err() {
+            table = ProcessTable::default();
+        }
     }
 }
 
-/// Runs on the blocking pool. Everything that grows with the number of processes happens here.
+/// Everything that grows with the number of processes happens here.
 fn answer(table: &mut ProcessTable, ask: Ask) {
     match ask {
         Ask::Groups { groups, freshness, reply } => {
