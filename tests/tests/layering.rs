@@ -57,7 +57,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["cause", "config", "controller::outbox", "role", "upgrade", "watcher::wid"],
             &["event_bus", "logging"],
             &["papa", "process::tree", "stream"],
-            &["process::end", "process::sampler", "socket"],
+            &["process::end", "process::sampler", "process::turnstile", "socket"],
             &["process::direct"],
             &["process", "hook::outcome", "hook::point"],
             &["hook::call", "python"],
