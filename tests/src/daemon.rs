@@ -104,13 +104,19 @@ impl Daemon {
         })
     }
 
-    /// Sends one frame of any content and gives the frame that comes back.
-    pub fn exchange(&self, frame: &[u8]) -> Vec<u8> {
+    /// A socket of a client.
+    pub fn client(&self) -> zmq::Socket {
         let socket = self.context.socket(zmq::DEALER).expect("a socket");
         socket.set_linger(0).expect("linger");
         // circusd may not have bound yet; 100 ms, the default, would make every start slow.
         socket.set_reconnect_ivl(5).expect("interval");
         socket.connect(&self.endpoint).expect("a valid endpoint");
+        socket
+    }
+
+    /// Sends one frame of any content and gives the frame that comes back.
+    pub fn exchange(&self, frame: &[u8]) -> Vec<u8> {
+        let socket = self.client();
         socket.send(frame, 0).expect("sent");
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -141,7 +141,7 @@ impl Wire {
                     ready?.clear_ready();
                     // Takes note of who has come and lets go of who has left. Without an event to send nothing
                     // else would, and all of them would be held.
-                    self.publisher.get_events()?;
+                    uninterrupted(|| self.publisher.get_events())?;
                 }
             }
         }
@@ -156,7 +156,7 @@ impl Wire {
         }
         for _ in 0..BURST {
             match outbox.take() {
-                Some(ToWire::Reply { client, body }) => self.reply(client, body),
+                Some(ToWire::Reply { client, body }) => self.reply(&client, &body),
                 Some(ToWire::Event { topic, payload }) => self.publish(&topic, &payload),
                 Some(ToWire::Close) => return true,
                 None => break,
@@ -183,7 +183,7 @@ impl Wire {
     /// the original: without the envelope nobody can be answered.
     fn receive(&self) -> Result<Option<Incoming>, zmq::Error> {
         loop {
-            match self.router.recv_multipart(zmq::DONTWAIT) {
+            match receive(&self.router) {
                 Ok(mut frames) if frames.len() == 2 => {
                     let body = frames.pop().unwrap_or_default();
                     let client = frames.pop().unwrap_or_default();
@@ -191,24 +191,49 @@ impl Wire {
                 }
                 Ok(frames) => warn!("message of {} frames dropped", frames.len()),
                 Err(zmq::Error::EAGAIN) => return Ok(None),
-                Err(zmq::Error::EINTR) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn reply(&self, client: Vec<u8>, body: Vec<u8>) {
+    fn reply(&self, client: &[u8], body: &[u8]) {
         // A client that has gone, or does not read, is the client's business.
-        if let Err(error) = self.router.send_multipart([client, body], zmq::DONTWAIT) {
+        if let Err(error) = send(&self.router, [client, body]) {
             warn!("reply not sent: {error}");
         }
     }
 
     fn publish(&self, topic: &str, payload: &[u8]) {
-        if let Err(error) =
-            self.publisher.send_multipart([topic.as_bytes(), payload], zmq::DONTWAIT)
-        {
+        if let Err(error) = send(&self.publisher, [topic.as_bytes(), payload]) {
             warn!("event {topic} not sent: {error}");
+        }
+    }
+}
+
+/// The frames of a message, without waiting for one. They come together or not at all.
+fn receive(socket: &zmq::Socket) -> Result<Vec<Vec<u8>>, zmq::Error> {
+    let mut frames = Vec::new();
+    loop {
+        frames.push(uninterrupted(|| socket.recv_bytes(zmq::DONTWAIT))?);
+        if !socket.get_rcvmore()? {
+            return Ok(frames);
+        }
+    }
+}
+
+/// Sends two frames without waiting.
+fn send(socket: &zmq::Socket, [first, second]: [&[u8]; 2]) -> Result<(), zmq::Error> {
+    uninterrupted(|| socket.send(first, zmq::DONTWAIT | zmq::SNDMORE))?;
+    uninterrupted(|| socket.send(second, zmq::DONTWAIT))
+}
+
+/// Calls ZeroMQ until no signal comes between. Signals are handled on this thread, and ZeroMQ leaves to its
+/// callers what they interrupt, even in calls that do not wait (zmq_msg_send(3)).
+fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, zmq::Error>) -> Result<T, zmq::Error> {
+    loop {
+        match call() {
+            Err(zmq::Error::EINTR) => {}
+            outcome => return outcome,
         }
     }
 }

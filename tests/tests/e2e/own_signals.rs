@@ -6,6 +6,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use std::os::unix::process::ExitStatusExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 const TWO: &str =
     "[watcher:a]\ncmd = sleep 1000\n[watcher:off]\ncmd = sleep 1000\nautostart = no\n";
@@ -118,4 +120,37 @@ fn our_circusctl_sends_nostop() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n");
     assert_eq!(circusd.ok("list", json!({}))["watchers"], json!(["off"]));
     assert!(process::is_alive(pid));
+}
+
+#[test]
+fn signals_cost_no_reply() {
+    let env = TestEnv::new();
+    let circusd = env.start(TWO);
+    let client = circusd.client();
+    client.set_rcvtimeo(20_000).expect("a timeout");
+    let (count, on_their_way) = (20_000, 20);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // It has no meaning for circusd, but is handled.
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                send(&circusd, Signal::SIGWINCH);
+            }
+        });
+        let ask = |id: u32| {
+            let request = json!({"id": id, "command": "numwatchers", "properties": {}});
+            client.send(&request.to_string(), 0).expect("sent");
+        };
+        (0..on_their_way).for_each(ask);
+        let answered = (0..count).take_while(|id| {
+            if id + on_their_way < count {
+                ask(id + on_their_way);
+            }
+            client.recv_bytes(0).is_ok()
+        });
+        let answered = answered.count();
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(answered, count as usize);
+    });
+    assert!(circusd.quit().success());
 }
