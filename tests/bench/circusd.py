@@ -6,7 +6,7 @@
 Run it with a Python that has pyzmq. Needs a C compiler for the worker, which tells on a FIFO that it has started,
 so that every supervisor is measured by the same yardstick. tests/bench/README.md says what the figures mean.
 """
-import argparse, json, os, select, shutil, signal, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, select, shutil, signal, socket, statistics, struct, subprocess, sys, tempfile, time
 
 import zmq
 
@@ -24,6 +24,68 @@ int main(int argc, char **argv) {
     for (;;) pause();
 }
 '''
+
+
+# Sends back what it gets: the least that a server with ZeroMQ can do.
+EMPTY_SERVER = '''
+import sys, zmq
+router = zmq.Context().socket(zmq.ROUTER)
+router.bind(sys.argv[1])
+while True:
+    router.send_multipart(router.recv_multipart())
+'''
+
+
+class Wire:
+    """A DEALER that speaks ZMTP 3.0 (rfc.zeromq.org/spec/23) by itself and never sleeps, so that of the client, its
+    threads and the scheduler as little as possible is measured."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.socket.sendall(b'\xff' + bytes(8) + b'\x7f\x03\x00' + b'NULL'.ljust(20, b'\0') + bytes(32))
+        self.read(64)
+        ready = b'\x05READY\x0bSocket-Type' + struct.pack('>I', 6) + b'DEALER'
+        self.socket.sendall(bytes([4, len(ready)]) + ready)
+        self.read(self.read(2)[1])
+        self.socket.setblocking(False)
+
+    def read(self, count):
+        data = b''
+        while len(data) < count:
+            data += self.socket.recv(count - len(data))
+        return data
+
+    def call(self, body):
+        """Any message up to 255 bytes; replies of that size come in one piece."""
+        self.socket.sendall(bytes([0, len(body)]) + body)
+        while True:
+            try:
+                return self.socket.recv(65536)
+            except BlockingIOError:
+                pass
+
+    def median_ms(self, count):
+        times, body = [], b'{"id": "1", "command": "numwatchers", "properties": {}}'
+        for _ in range(count):
+            begin = time.perf_counter()
+            self.call(body)
+            times.append((time.perf_counter() - begin) * 1e3)
+        return statistics.median(times)
+
+
+def empty_server_ms(count):
+    """The same round trip to a server that does nothing."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, 'e')
+        server = subprocess.Popen([sys.executable, '-c', EMPTY_SERVER, 'ipc://' + path])
+        try:
+            while not os.path.exists(path):
+                time.sleep(0.01)
+            return Wire(path).median_ms(count)
+        finally:
+            server.kill()
+            server.wait()
 
 
 def quantile(values, share):
@@ -296,6 +358,9 @@ def measure(supervisor, quick):
             supervisor.round_trips(100)
             times = supervisor.round_trips(200 if quick else 2000)
             figures['call_median_ms'], figures['call_p99_ms'] = statistics.median(times), quantile(times, .99)
+            tries = 200 if quick else 5000
+            figures['wire_median_ms'] = Wire(supervisor.path('e')).median_ms(tries)
+            figures['wire_own_median_ms'] = figures['wire_median_ms'] - empty_server_ms(tries)
             figures['calls_per_s'] = supervisor.requests_per_second(1 if quick else 5)
             if supervisor.count >= 100:
                 times, refused = supervisor.while_restarting()
