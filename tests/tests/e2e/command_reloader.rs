@@ -112,7 +112,7 @@ fn a_script_in_a_release_that_a_link_leads_to_is_followed() {
     let release = |number: u32| {
         let folder = bench.env.path(&format!("releases/{number}"));
         fs::create_dir_all(&folder).expect("made");
-        fs::write(folder.join("app.py"), "import time\ntime.sleep(1000)\n").expect("written");
+        fs::write(folder.join("app.py"), "import signal\nsignal.pause()  # 1\n").expect("written");
     };
     release(1);
     let current = bench.env.path("current");
@@ -133,7 +133,7 @@ fn a_script_in_a_release_that_a_link_leads_to_is_followed() {
     events.wait_for("watcher.my_app.start");
     // An editor that writes another file and puts it in the place of the old one.
     let app = current.join("app.py");
-    fs::write(bench.env.path("releases/2/app.py~"), "import time\ntime.sleep(2000)\n")
+    fs::write(bench.env.path("releases/2/app.py~"), "import signal\nsignal.pause()  # 2\n")
         .expect("written");
     fs::rename(bench.env.path("releases/2/app.py~"), &app).expect("moved");
     assert_eq!(next_order(&bench), restart("my app"));
@@ -142,7 +142,7 @@ fn a_script_in_a_release_that_a_link_leads_to_is_followed() {
     fs::remove_file(&app).expect("removed");
     touch(&bench.env.path("other.sh"));
     assert_eq!(next_order(&bench), restart("other"), "noticed after the other was gone");
-    fs::write(&app, "import time\ntime.sleep(3000)\n").expect("written");
+    fs::write(&app, "import signal\nsignal.pause()  # 3\n").expect("written");
     assert_eq!(next_order(&bench), restart("my app"));
     plugin.interrupt();
 }

@@ -5,6 +5,7 @@
 use circus_e2e::{Daemon, Python, TestEnv, process::Handle};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 /// A world whose hooks are run by the Python of the tests.
@@ -437,14 +438,14 @@ fn what_a_hook_assigns_holds_for_the_next_process() {
 }
 
 const MISBEHAVING: &str = r#"
-import os, sys, threading, time
+import os, sys, threading
 from circus import logger
 here = os.path.dirname(os.path.abspath(__file__))
 def crash(**kw):
     os._exit(3)
 def sleep(**kw):
     open(os.path.join(here, 'asleep'), 'w').close()
-    time.sleep(60)
+    threading.Event().wait(60)
 def shout(watcher, arbiter, hook_name):
     print('printed by', watcher.name)
     sys.stderr.write('and on stderr\n')
@@ -454,9 +455,9 @@ def leave(**kw):
     sys.exit('left')
 def later(watcher, arbiter, hook_name):
     def run():
-        while not arbiter.get_watcher(watcher.name).is_active():
-            time.sleep(0.01)
-        arbiter.get_watcher('other').start()
+        # Opens when the test has seen that the hook is over.
+        with open(os.path.join(here, 'go')):
+            arbiter.get_watcher('other').start()
     threading.Thread(target=run).start()
     return True
 "#;
@@ -535,11 +536,20 @@ fn what_hooks_print_and_log_is_in_the_log_and_exit_is_a_failure() {
 fn a_thread_that_a_hook_leaves_behind_can_go_on_asking() {
     let Some(env) = world("a thread of a hook") else { return };
     module(&env, "bad", MISBEHAVING);
+    let go = env.path("go");
+    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
     let circusd = env.start(
         "[watcher:web]\ncmd = sleep 1000\nhooks.before_start = bad.later\n\
          [watcher:other]\ncmd = sleep 1000\nautostart = false\n",
     );
     circusd.wait_for_pids("web", 1);
+    circusd.wait_for_status("web", "active");
+    // Fails without a reader, which the thread becomes as soon as it runs.
+    let opened = || {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).custom_flags(nix::libc::O_NONBLOCK).open(&go).ok()
+    };
+    let _go = circusd.wait_until("the thread of the hook", opened);
     circusd.wait_for_pids("other", 1);
 }
 

@@ -121,7 +121,7 @@ fn a_plugin_that_hangs_is_stopped_and_holds_up_nobody() {
     let Some(python) = Python::without_circus("plugins in Python") else { return };
     let env = world(python);
     let code = r#"
-import signal, time
+import signal
 from circus.plugins import CircusPlugin
 
 class Hangs(CircusPlugin):
@@ -133,7 +133,7 @@ class Hangs(CircusPlugin):
         with open("hangs", "w"):
             pass
         while True:
-            time.sleep(1000)
+            signal.pause()
 "#;
     module(&env, "hanging", code);
     let circusd = env.start(
