@@ -1,7 +1,7 @@
 //! The task that owns ZeroMQ: a ROUTER for requests and a PUB for events.
 //!
-//! It moves frames and knows nothing about Circus. It lives on the event loop, since a thread of its own costs
-//! each request two switches between threads, more than all the rest of its way. ZeroMQ tells through an fd,
+//! It moves frames and knows nothing about Circus. It lives on the event loop, since a thread of its own would
+//! have to wait for its turn of the processor with each request and each reply. ZeroMQ tells through an fd,
 //! and at the edge only: it says that something has changed since the ROUTER was last found empty. Sending
 //! can swallow that, so the ROUTER is always read until it is empty *after* anything was sent.
 
@@ -130,7 +130,12 @@ impl Wire {
         outbox: &Outbox,
         requests: &mpsc::Sender<Incoming>,
     ) -> io::Result<()> {
-        while !self.send_some(outbox) {
+        loop {
+            match self.send_some(outbox) {
+                Sent::All => {}
+                Sent::Burst => task::yield_now().await,
+                Sent::Close => return Ok(()),
+            }
             let empty = self.receive_into(requests)?;
             tokio::select! {
                 () = outbox.filled() => {}
@@ -145,11 +150,10 @@ impl Wire {
                 }
             }
         }
-        Ok(())
     }
 
-    /// Sends what waits, at most [`BURST`] messages, and says whether that was all there will ever be.
-    fn send_some(&self, outbox: &Outbox) -> bool {
+    /// Sends what waits, at most [`BURST`] messages.
+    fn send_some(&self, outbox: &Outbox) -> Sent {
         let dropped = outbox.take_dropped();
         if dropped > 0 {
             warn!("{dropped} events dropped: subscribers are too slow");
@@ -158,11 +162,11 @@ impl Wire {
             match outbox.take() {
                 Some(ToWire::Reply { client, body }) => self.reply(&client, &body),
                 Some(ToWire::Event { topic, payload }) => self.publish(&topic, &payload),
-                Some(ToWire::Close) => return true,
-                None => break,
+                Some(ToWire::Close) => return Sent::Close,
+                None => return Sent::All,
             }
         }
-        false
+        Sent::Burst
     }
 
     /// Hands over requests until none waits, and then says so, or until there is no room for more.
@@ -208,6 +212,16 @@ impl Wire {
             warn!("event {topic} not sent: {error}");
         }
     }
+}
+
+/// What was sent.
+enum Sent {
+    /// Everything that waited.
+    All,
+    /// As much as one task may do at a time.
+    Burst,
+    /// Everything that there will ever be.
+    Close,
 }
 
 /// The frames of a message, without waiting for one. They come together or not at all.
