@@ -118,8 +118,8 @@ impl Client {
         self.input.capacity() + self.output.capacity()
     }
 
-    /// Reads what is there, up to the share of one turn.
-    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
+    /// Reads what is there, up to the share of one turn. An error says why no more can be held.
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Refusal> {
         let mut share = READ_PER_TURN;
         while share > 0 && !self.ended && self.has_room() {
             match nix::unistd::read(&self.fd, buffer) {
@@ -134,7 +134,7 @@ impl Client {
                         let held = self.input.capacity() - self.input.room();
                         let more = count.max(held.min(READ_PER_TURN));
                         if !can_grow_to(held + more) {
-                            return self.refuse(&no_memory());
+                            return Err(no_memory());
                         }
                         self.input.reserve(more);
                     }
@@ -149,6 +149,7 @@ impl Client {
         if self.drained > MOST_DRAINED {
             (self.ended, self.broken) = (true, true);
         }
+        Ok(())
     }
 
     /// The next whole line without its line feed.
@@ -211,7 +212,7 @@ impl Client {
     }
 
     /// Says why its line was not taken, and ends the connection: where the next one begins is not
-    /// known.
+    /// known. A stream is ended before, by `session`.
     pub(crate) fn refuse(&mut self, why: &Refusal) {
         Reply::Error(why.to_string()).print(&mut self.output);
         self.leave(b"");
@@ -308,16 +309,16 @@ mod tests {
         let (mut theirs, mut client) = pair();
         let mut buffer = [0; 100];
         theirs.write_all(b"se").unwrap();
-        client.fill(&mut buffer);
+        client.fill(&mut buffer).unwrap();
         assert_eq!(client.take_line(), Ok(None));
         theirs.write_all(b"t a\nget a\nle").unwrap();
-        client.fill(&mut buffer);
+        client.fill(&mut buffer).unwrap();
         assert_eq!(client.take_line(), Ok(Some(b"set a".to_vec())));
         assert!(client.has_line());
         assert_eq!(client.take_line(), Ok(Some(b"get a".to_vec())));
         assert_eq!(client.take_line(), Ok(None));
         drop(theirs);
-        client.fill(&mut buffer);
+        client.fill(&mut buffer).unwrap();
         assert!(client.ended && client.is_done());
     }
 
@@ -330,7 +331,7 @@ mod tests {
         });
         let mut buffer = vec![0; 64 << 10];
         while client.take_line().is_ok() {
-            client.fill(&mut buffer);
+            client.fill(&mut buffer).unwrap();
         }
         assert!(client.input.rest().len() <= LONGEST_LINE + READ_PER_TURN + buffer.len());
         client.leave(b"Error: no\n> ");

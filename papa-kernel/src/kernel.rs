@@ -149,7 +149,9 @@ impl Kernel {
             Source::Signals => self.read_signals()?,
             Source::Client(id) => {
                 if let Some(client) = self.state.clients.get_mut(&id) {
-                    client.fill(&mut self.buffer);
+                    if let Err(why) = client.fill(&mut self.buffer) {
+                        session::refuse(client, &mut self.state.tables, &why);
+                    }
                     if flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) {
                         client.broken |=
                             client.ended || !client.wanted().contains(EpollFlags::EPOLLIN);

@@ -67,10 +67,7 @@ pub(crate) fn advance(
                 return Progress::Waits;
             }
             Ok(None) => return Progress::Waits,
-            Err(why) => {
-                stop_watching(client, tables);
-                client.refuse(&why);
-            }
+            Err(why) => refuse(client, tables, &why),
         }
     }
     // It is the turn of others.
@@ -153,6 +150,12 @@ fn answered(
     };
     watch.acknowledge(client, &mut tables.processes, up_to);
     Ok(answer == Answer::Stop || watch.is_over())
+}
+
+/// Ends the conversation, since what the client sends cannot be taken.
+pub(crate) fn refuse(client: &mut Client, tables: &mut Tables, why: &Refusal) {
+    stop_watching(client, tables);
+    client.refuse(why);
 }
 
 /// Ends the stream, if there is one; lines are commands again.

@@ -147,14 +147,19 @@ fn hoarding_clients_make_room_for_others() {
     assert!(ends.iter().any(|end| end.is_empty()));
 }
 
-#[test]
-fn a_kernel_that_gets_no_more_memory_serves_on() {
-    let kernel = Kernel::start_with(|command| {
+/// A kernel that may have 100 MB.
+fn with_little_memory() -> Kernel {
+    Kernel::start_with(|command| {
         let program = command.get_program().to_owned();
         let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         *command = std::process::Command::new("prlimit");
         command.arg("--as=100000000").arg(program).args(arguments);
-    });
+    })
+}
+
+#[test]
+fn a_kernel_that_gets_no_more_memory_serves_on() {
+    let kernel = with_little_memory();
     let mut client = kernel.client();
     client.ask("set a still here");
     // Three ways to more than there is: unread output, lines without an end, and values.
@@ -196,6 +201,35 @@ fn a_kernel_that_gets_no_more_memory_serves_on() {
     let value = "x".repeat(1 << 20);
     assert_eq!(client.ask(&format!("set big {value}")), "");
     assert_eq!(kernel.client().ask("get big").len(), 1 << 20);
+}
+
+#[test]
+fn a_watcher_that_is_cut_off_keeps_nothing_from_others() {
+    let kernel = with_little_memory();
+    let mut client = kernel.client();
+    client.ask(&format!("%make process p /bin/sh -c {}", exact("echo one; exec sleep 100")));
+    let mut watcher = kernel.client();
+    watcher.send("%watch processes p\n");
+    assert!(watcher.blocks_until(|text| text.contains("one\n")).contains("out:p:"));
+    // Its answer will have no end, and nothing is left to hold it.
+    let refused = "Error: The kernel has no memory for this request\n> ";
+    for size in [1 << 20, 70_000] {
+        for at in 0.. {
+            let mut client = kernel.client();
+            client.send(format!("set v{size}.{at} {}\nquit\n", "x".repeat(size)));
+            if String::from_utf8_lossy(&client.read_all()) == refused {
+                break;
+            }
+        }
+    }
+    let _ = watcher.stream.write_all(&vec![b'x'; 4 << 20]);
+    assert_eq!(String::from_utf8_lossy(&watcher.read_all()), refused);
+    client.ask("remove values v*");
+    client.send("%watch processes p\n");
+    client.blocks_until(|text| text.contains("one\n"));
+    client.send("q\n");
+    assert_eq!(client.read_to("> "), "Stopped watching\n> ");
+    assert_eq!(kernel.info("unread"), 0);
 }
 
 #[test]
