@@ -13,6 +13,7 @@
 
 pub mod daemon;
 pub mod env;
+pub mod gate;
 pub mod kernel;
 pub mod process;
 pub mod program;
@@ -22,6 +23,7 @@ pub mod waiting;
 
 pub use daemon::Daemon;
 pub use env::TestEnv;
+pub use gate::Gate;
 pub use kernel::KernelClient;
 pub use python::Python;
 

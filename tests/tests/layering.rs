@@ -108,7 +108,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "tests",
         &[
-            &["kernel", "process", "program", "waiting"],
+            &["gate", "kernel", "process", "program", "waiting"],
             &["terminal"],
             &["daemon", "python"],
             &["env"],

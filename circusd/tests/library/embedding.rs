@@ -117,6 +117,7 @@ fn an_arbiter_that_nobody_holds_stops() {
 fn hurry_does_not_wait_for_a_process_that_will_not_end() {
     let folder = tempfile::tempdir().expect("a folder");
     let told = folder.path().join("told");
+    // Short sleeps, because they outlive the shell.
     let stubborn = format!(
         "sh -c \"trap 'echo told > {}' TERM; echo > {0}.ready; while :; do sleep 1; done\"",
         told.display()

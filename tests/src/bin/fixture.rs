@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         ["both", pause] => both(number(pause)),
         ["numbered", interval] => numbered(number(interval)),
         ["crash-after", delay] => {
-            std::thread::sleep(Duration::from_millis(number(delay)));
+            pass(Duration::from_millis(number(delay)));
             return ExitCode::FAILURE;
         }
         ["exit-code", code] => return ExitCode::from(code.parse::<u8>().expect("0 to 255")),
@@ -38,6 +38,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Lets time pass: how long a worker lives or how fast it prints is what a test asks for.
+fn pass(time: Duration) {
+    std::thread::sleep(time);
+}
+
 /// Prints `NUMBER SECONDS` again and again, a number per line from 1 without gaps.
 fn lines(interval: u64, count: u64) {
     for number in 1..=count {
@@ -45,7 +50,7 @@ fn lines(interval: u64, count: u64) {
         // One write per line, so that no reader sees a part of one.
         let line = format!("{number} {:.6}\n", time.as_secs_f64());
         io::stdout().write_all(line.as_bytes()).expect("somebody reads");
-        std::thread::sleep(Duration::from_millis(interval));
+        pass(Duration::from_millis(interval));
     }
 }
 
@@ -61,7 +66,7 @@ fn both(pause: u64) {
             io::stdout().flush().expect("somebody reads");
         }
         io::stderr().write_all(err.as_bytes()).expect("somebody reads");
-        std::thread::sleep(Duration::from_micros(pause));
+        pass(Duration::from_micros(pause));
     }
 }
 
@@ -71,7 +76,7 @@ fn numbered(interval: u64) {
     for number in 1.. {
         let line = format!("{pid} {number}\n");
         io::stdout().write_all(line.as_bytes()).expect("somebody reads");
-        std::thread::sleep(Duration::from_millis(interval));
+        pass(Duration::from_millis(interval));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use circus_e2e::process::Handle;
 use circus_e2e::program::{built, fixture};
-use circus_e2e::{Daemon, PATIENCE, TestEnv, waiting};
+use circus_e2e::{Daemon, Gate, PATIENCE, TestEnv, waiting};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -114,6 +114,7 @@ fn kill_at_random(rounds: u32, seed: u64, pause: u64, scale: u32) {
             // Now and then it gets to the end of what waits.
             circusd.wait_for_answer();
         }
+        // Any moment may be the one at which something is lost.
         std::thread::sleep(Duration::from_micros(random % 150_000));
         circusd.kill();
         circusd = env.spawn();
@@ -241,17 +242,19 @@ fn what_overflowed_while_circusd_was_away_is_said_in_the_log() {
     }
     // Far more than the kernel keeps.
     let worker = fixture("flood 6000000");
+    let gate = Gate::at(env.path("go"));
     let circusd = env.start(&format!(
-        "[watcher:w]\ncmd = sh -c 'echo first; until test -e go; do sleep 0.01; done; {worker}; echo last'\n\
+        "[watcher:w]\ncmd = sh -c 'echo first; {}; {worker}; echo last'\n\
          use_papa = True\nrespawn = False\nstdout_stream.filename = w.log\n\
-         stdout_stream.time_format = T\n"
+         stdout_stream.time_format = T\n",
+        gate.wait()
     ));
     let pid = circusd.wait_for_pids("w", 1)[0];
     let read = || fs::read_to_string(env.path("w.log")).unwrap_or_default();
     circusd.wait_until("the first line is written", || read().ends_with("first\n").then_some(()));
     circusd.kill();
     let worker = Handle::open(pid).expect("it waits");
-    fs::write(env.path("go"), "").expect("writable");
+    gate.let_one_pass();
     assert!(worker.wait(PATIENCE), "the worker ends by itself");
     let circusd = env.start_again();
     circusd.wait_until("the last line is written", || read().ends_with("last\n").then_some(()));
@@ -331,11 +334,12 @@ fn a_line_that_outlives_circusd_stands_once_and_whole() {
         if env.has_no_kernel() {
             return;
         }
-        let circusd = env.start(
-            "[watcher:w]\ncmd = sh -c 'echo first; printf abc; until test -e go; do sleep 0.01; done; \
-             echo def; exec sleep 1000'\nuse_papa = True\nstdout_stream.filename = w.log\n\
-             stdout_stream.time_format = T\n",
-        );
+        let gate = Gate::at(env.path("go"));
+        let circusd = env.start(&format!(
+            "[watcher:w]\ncmd = sh -c 'echo first; printf abc; {}; echo def; exec sleep 1000'\n\
+             use_papa = True\nstdout_stream.filename = w.log\nstdout_stream.time_format = T\n",
+            gate.wait()
+        ));
         let pid = circusd.wait_for_pids("w", 1)[0];
         let read = || fs::read_to_string(env.path("w.log")).unwrap_or_default();
         circusd
@@ -348,7 +352,7 @@ fn a_line_that_outlives_circusd_stands_once_and_whole() {
         assert_eq!(read(), format!("T [{pid}] | first\n"), "the part stays in the kernel");
         let circusd = env.start_again();
         circusd.wait_for_pids("w", 1);
-        fs::write(env.path("go"), "").expect("writable");
+        gate.let_one_pass();
         circusd.wait_until("the line is written", || read().ends_with("def\n").then_some(()));
         assert_eq!(read(), format!("T [{pid}] | first\nT [{pid}] | abcdef\n"));
     }

@@ -215,7 +215,7 @@ fn a_reload_by_sighup_asks_no_hook() {
     let env = TestEnv::new();
     let circusd = env.start(
         "[watcher:web]\nsend_hup = true\nhooks.before_signal = false\n\
-         cmd = sh -c 'trap \"echo hup >> hups\" HUP; echo > ready; while :; do sleep 0.05; done'\n",
+         cmd = sh -c 'trap \"echo hup >> hups\" HUP; echo > ready; while :; do sleep 1000 & wait; done'\n",
     );
     let pids = circusd.wait_for_pids("web", 1);
     circusd.wait_until("the trap is set", || env.path("ready").exists().then_some(()));

@@ -90,7 +90,7 @@ with open("ended", "w") as file:
 "#;
 
 const CONTROL: &str = r#"
-import json, os, sys, time
+import json, os, select, subprocess, sys
 from circus.client import CircusClient
 from circus.exc import CallError
 
@@ -98,13 +98,6 @@ client = CircusClient(endpoint=sys.argv[1], timeout=60)
 
 def call(command, **properties):
     return client.call({"command": command, "properties": properties})
-
-# For what makes no event.
-def until(what, condition):
-    end = time.time() + 60
-    while not condition():
-        assert time.time() < end, "not in time: " + what
-        time.sleep(0.05)
 
 # Goes on with what has been published since it looked, so that nothing slips between.
 after = 0
@@ -121,11 +114,14 @@ seen["restart"] = call("restart", name="worker", waiting=True)["status"]
 seen["replaced"] = not before & set(call("list", name="worker")["pids"])
 with open("daemon.pid") as file:
     pid = int(file.read())
-os.kill(pid, 0)
-until("three lines", lambda: os.path.exists("worker.log") and open("worker.log").read().count("\n") >= 3)
-seen["printed"] = sorted(set(open("worker.log").read().splitlines()))
+daemon = os.pidfd_open(pid)
+tail = ["timeout", "60", "tail", "-F", "-n", "+1", "worker.log"]
+with subprocess.Popen(tail, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as lines:
+    seen["printed"] = sorted({lines.stdout.readline().rstrip() for _ in range(3)})
+    lines.terminate()
 seen["quit"] = call("quit", waiting=True)["status"]
-until("the end of the daemon", lambda: os.path.exists("ended"))
+assert select.select([daemon], [], [], 60)[0], "the daemon does not end"
+assert os.path.exists("ended"), "it has not ended in order"
 seen["pidfile"] = os.path.exists("daemon.pid")
 print(json.dumps(seen))
 "#;

@@ -2,10 +2,9 @@
 //! The recorded cases of circus 0.17.2 are those of `tests/golden/behaviours.jsonl` whose name begins with
 //! `hook`; what ours does better stands in `docs/differences.md` under "Hooks".
 
-use circus_e2e::{Daemon, Python, TestEnv, process::Handle};
+use circus_e2e::{Daemon, Gate, Python, TestEnv, process::Handle};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 /// A world whose hooks are run by the Python of the tests.
@@ -455,9 +454,10 @@ def leave(**kw):
     sys.exit('left')
 def later(watcher, arbiter, hook_name):
     def run():
-        # Opens when the test has seen that the hook is over.
-        with open(os.path.join(here, 'go')):
-            arbiter.get_watcher('other').start()
+        # Goes on when the test has seen that the hook is over.
+        with open(os.path.join(here, 'go')) as gate:
+            gate.readline()
+        arbiter.get_watcher('other').start()
     threading.Thread(target=run).start()
     return True
 "#;
@@ -536,20 +536,14 @@ fn what_hooks_print_and_log_is_in_the_log_and_exit_is_a_failure() {
 fn a_thread_that_a_hook_leaves_behind_can_go_on_asking() {
     let Some(env) = world("a thread of a hook") else { return };
     module(&env, "bad", MISBEHAVING);
-    let go = env.path("go");
-    nix::unistd::mkfifo(&go, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let gate = Gate::at(env.path("go"));
     let circusd = env.start(
         "[watcher:web]\ncmd = sleep 1000\nhooks.before_start = bad.later\n\
          [watcher:other]\ncmd = sleep 1000\nautostart = false\n",
     );
     circusd.wait_for_pids("web", 1);
     circusd.wait_for_status("web", "active");
-    // Fails without a reader, which the thread becomes as soon as it runs.
-    let opened = || {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).custom_flags(nix::libc::O_NONBLOCK).open(&go).ok()
-    };
-    let _go = circusd.wait_until("the thread of the hook", opened);
+    gate.let_one_pass();
     circusd.wait_for_pids("other", 1);
 }
 

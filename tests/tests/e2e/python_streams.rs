@@ -3,7 +3,7 @@
 
 use super::python_hooks::{Replay, lines, module, pythons, read, world};
 use circus_e2e::program::fixture;
-use circus_e2e::{Daemon, Python, TestEnv};
+use circus_e2e::{Daemon, Gate, Python, TestEnv};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,7 +35,7 @@ class Plain(object):
         self.delay = float(delay)
     def __call__(self, data):
         assert isinstance(data['data'], bytes) and len(data['data']) <= 1024
-        time.sleep(self.delay)
+        time.sleep(self.delay)  # For a class that is slower than what it gets.
         self.file.write(data['data'])
         self.file.flush()
 "#;
@@ -88,17 +88,20 @@ fn stream_custom_class() {
 fn a_class_that_raises_loses_the_piece_and_one_that_crashes_is_made_again() {
     let Some(env) = world("a stream class that raises") else { return };
     module(&env, "streams", RECORDING);
-    let circusd = env.start(
+    let gate = Gate::at(env.path("go"));
+    let circusd = env.start(&format!(
         "[watcher:web]\n\
-         cmd = sh -c 'echo one; while [ ! -e go ]; do sleep 0.02; done; echo boom; \
-         while [ ! -e on ]; do sleep 0.02; done; echo crash; \
-         until [ $(grep -c init notes) = 2 ]; do sleep 0.02; done; echo two; exec sleep 1000'\n\
+         cmd = sh -c 'echo one; {0}; echo boom; {0}; echo crash; {0}; echo two; exec sleep 1000'\n\
          stdout_stream.class = streams.Recording\nstdout_stream.colour = blue\n",
-    );
+        gate.wait()
+    ));
     wait_for_output(&env, &circusd, "stdout", "one\n");
-    fs::write(env.path("go"), "").expect("writable");
+    gate.let_one_pass();
     wait_for_output(&env, &circusd, "stdout", "one\nboom\n");
-    fs::write(env.path("on"), "").expect("writable");
+    gate.let_one_pass();
+    let objects = || notes(&env).0.iter().filter(|note| note[0] == "init").count();
+    circusd.wait_until("there is another object", || (objects() == 2).then_some(()));
+    gate.let_one_pass();
     wait_for_output(&env, &circusd, "stdout", "one\nboom\ncrash\ntwo\n");
     assert!(circusd.log().contains("ValueError: boom"), "{}", circusd.log());
     assert!(circusd.log().contains("are lost on the way to its stream class"), "{}", circusd.log());

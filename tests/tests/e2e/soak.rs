@@ -177,6 +177,7 @@ fn soak(size: &Size) {
                 // Something is being started, stopped or replaced when the end comes.
                 let _ = circusd.call("reload", json!({"name": "churn"}));
             }
+            // Any moment may be the one at which something is lost.
             std::thread::sleep(Duration::from_millis(random.below(300)));
             circusd.kill();
             // Half of them die before they have taken everything over.

@@ -83,7 +83,6 @@ fn processes_get_the_sockets_they_name_and_the_file_goes_at_the_end() {
         targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
     };
     // Counted before one of them has a connection.
-    // Whoever has answered may still have the connection.
     circusd.wait_until("two sockets for a", || (sockets("a") == 2).then_some(()));
     circusd.wait_until("one socket for b", || (sockets("b") == 1).then_some(()));
     assert_eq!(sockets("z"), 0);

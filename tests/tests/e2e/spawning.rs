@@ -239,7 +239,7 @@ fn a_child_of_a_worker_is_left_alone_unless_asked_for() {
 fn signals_go_to_the_process_its_children_or_both() {
     let env = TestEnv::new();
     let script = "for s in USR1 USR2 HUP; do trap \"echo $0 $s >> seen\" $s; done; \
-                  [ $0 = child ] || sh worker child & echo $0 ready >> seen; while :; do sleep 0.02; done";
+                  [ $0 = child ] || sh worker child & echo $0 ready >> seen; while :; do sleep 1000 & wait; done";
     // Both the parent and its child note what they get.
     std::fs::write(env.path("worker"), script.replace("$0", "$1")).expect("writable");
     let circusd = env.start("[watcher:w]\ncmd = sh worker parent\n");

@@ -21,7 +21,7 @@ def between_requests(server):
 socketserver.BaseServer.service_actions = between_requests
 
 def application(environ, start_response):
-    time.sleep(0.02)
+    time.sleep(0.02)  # Requests are under way while workers are replaced.
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'%d' % os.getpid()]
 ";
@@ -30,7 +30,7 @@ def application(environ, start_response):
 const PLAIN_APPLICATION: &str = "import os, time
 
 def application(environ, start_response):
-    time.sleep(0.02)
+    time.sleep(0.02)  # Requests are under way while workers are replaced.
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'%d' % os.getpid()]
 ";
@@ -61,7 +61,7 @@ def wait_for(watcher, pid, states):
                 return True
         except (OSError, ValueError):
             pass  # It has not come so far yet.
-        time.sleep(0.02)
+        time.sleep(0.02)  # uWSGI does not tell when they change.
     logger.error('%s: the workers of %s are not %s', watcher.name, pid, states)
     return False
 
