@@ -6,7 +6,8 @@ mod harness;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 
-use harness::{Kernel, is_alive, wait_until};
+use circus_e2e::Gate;
+use harness::{Kernel, exact, is_alive, wait_until};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -164,17 +165,15 @@ fn a_kernel_that_gets_no_more_memory_serves_on() {
     client.ask("set a still here");
     // Three ways to more than there is: unread output, lines without an end, and values.
     let directory = tempfile::tempdir().unwrap();
-    let go = directory.path().join("go");
+    let gate = Gate::at(directory.path().join("go"));
     // They print when all are there: what is unread by then leaves no memory for another process.
-    let script = format!(
-        "until test -e {}; do sleep 0.01; done; head -c 4000000 /dev/zero; echo; echo last; exec sleep 100",
-        go.display()
-    );
+    let script =
+        format!("{}; head -c 4000000 /dev/zero; echo; echo last; exec sleep 100", gate.wait());
     for at in 0..60 {
         let answer = client.ask(&format!("%make process p{at} /bin/sh -c {}", exact(&script)));
         assert!(answer.contains(" pid="), "{answer}");
     }
-    std::fs::write(&go, "").unwrap();
+    (0..60).for_each(|_| gate.let_one_pass());
     wait_until("all are written", || {
         kernel.info("unread") + kernel.info("dropped") == 60 * 4_000_006
     });
@@ -264,22 +263,26 @@ fn a_flood_that_nobody_watches_takes_bounded_memory_and_is_counted() {
     assert!(text.contains(&format!(":{dropped}\n")), "the loss is told");
 }
 
-fn exact(text: &str) -> String {
-    let mut out = Vec::new();
-    protocol::papa::encode(text.as_bytes(), &mut out);
-    String::from_utf8(out).unwrap()
-}
-
 #[test]
 fn either_stream_may_end_before_the_other() {
     let kernel = Kernel::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
     for (name, first, then, expected) in
         [("o", ">&-", "echo late >&2", "err"), ("e", "2>&-", "echo late", "out")]
     {
         let mut client = kernel.client();
-        let script = format!("exec {first}; sleep 0.1; {then}; sleep 0.1; {then}; exit 3");
-        client.send(format!("%make process {name} watch=1 /bin/sh -c {}\n", exact(&script)));
-        let text = client.blocks_until(|text| text.contains("closed:"));
+        let gate = Gate::at(directory.path().join(name));
+        let wait = gate.wait();
+        let script = format!("exec {first}; {wait}; {then}; {wait}; {then}; exit 3");
+        let before = kernel.pipes();
+        client.ask(&format!("%make process {name} /bin/sh -c {}", exact(&script)));
+        wait_until("the kernel has closed one of two", || kernel.pipes() == before + 1);
+        client.send(format!("%watch processes {name}\n"));
+        gate.let_one_pass();
+        let mut text = client.blocks_until(|text| text.contains("late\n"));
+        client.acknowledge();
+        gate.let_one_pass();
+        text += &client.blocks_until(|text| text.contains("closed:"));
         let late = text.matches("late\n").count();
         assert_eq!((late, text.contains(&format!("{expected}:{name}:"))), (2, true), "{text}");
         assert!(text.trim_end().ends_with(":3"), "{text}");
@@ -312,13 +315,11 @@ fn a_grandchild_with_the_pipe_neither_hides_the_end_nor_dies() {
     let kernel = Kernel::start(&[]);
     let mut client = kernel.client();
     let directory = tempfile::tempdir().unwrap();
-    let (go, done) = (directory.path().join("go"), directory.path().join("done"));
+    let gate = Gate::at(directory.path().join("go"));
+    let done = directory.path().join("done");
     // Writes more than a pipe holds, so that it would block if nobody read.
-    let script = format!(
-        "(while ! test -e {0}; do sleep 0.02; done; head -c 300000 /dev/zero && touch {1}) & exit 5",
-        go.display(),
-        done.display()
-    );
+    let script =
+        format!("({}; head -c 300000 /dev/zero && touch {}) & exit 5", gate.wait(), done.display());
     client.send(format!(
         "%make process p env.PATH=/usr/bin:/bin watch=1 /bin/sh -c {}\n",
         exact(&script)
@@ -328,7 +329,7 @@ fn a_grandchild_with_the_pipe_neither_hides_the_end_nor_dies() {
     client.acknowledge();
     assert_eq!(client.read_to("> "), "Nothing left to watch\n> ");
     assert_eq!(kernel.info("leftover_pipes"), 2);
-    std::fs::write(&go, "").unwrap();
+    gate.let_one_pass();
     wait_until("the grandchild is through", || done.exists());
     wait_until("its pipes are closed", || kernel.info("leftover_pipes") == 0);
     assert_eq!(kernel.info("discarded"), 300_000);

@@ -3,11 +3,8 @@
 
 mod harness;
 
-use harness::{Client, Kernel, wait_until};
-
-/// A process that prints `one` to stdout, `two` to stderr and `thr` without an end to stdout, in this
-/// order, and then waits.
-const PRINTER: &str = "/bin/sh -c echo%20one;sleep%200.1;echo%20two%20%3E%262;sleep%200.1;printf%20thr;exec%20sleep%20100";
+use circus_e2e::Gate;
+use harness::{Client, Kernel, exact, wait_until};
 
 /// Follows the process, which has output. The stream must begin as expected; the first block is returned.
 fn follow(kernel: &Kernel, expected: &str) -> (Client, String) {
@@ -19,10 +16,19 @@ fn follow(kernel: &Kernel, expected: &str) -> (Client, String) {
     (client, block.to_owned())
 }
 
-/// Waits until the process has printed everything.
+/// Makes a process that prints `one` to stdout, `two` to stderr and `thr` without an end to stdout, each when the
+/// kernel has read what is before it, and then waits.
 fn printer(kernel: &Kernel) {
-    kernel.client().ask(&format!("%make process p {PRINTER}"));
-    wait_until("everything is printed", || kernel.info("unread") == 11);
+    let directory = tempfile::tempdir().unwrap();
+    let gate = Gate::at(directory.path().join("go"));
+    let wait = gate.wait();
+    let script = format!("echo one; {wait}; echo two >&2; {wait}; printf thr; exec sleep 100");
+    kernel.client().ask(&format!("%make process p /bin/sh -c {}", exact(&script)));
+    for printed in [4, 8] {
+        wait_until("it is read", || kernel.info("unread") == printed);
+        gate.let_one_pass();
+    }
+    wait_until("everything is read", || kernel.info("unread") == 11);
 }
 
 #[test]
@@ -75,10 +81,10 @@ fn what_is_no_answer_ends_the_stream_and_releases_nothing() {
 fn notes_are_kept_changed_and_cleared_by_command() {
     let kernel = Kernel::start(&[]);
     let mut client = kernel.client();
-    client.ask(&format!("%make process p note=a%0Ab {PRINTER}"));
+    client.ask("%make process p note=a%0Ab sleep 100");
     assert!(client.ask("%list processes p").contains(" note=a%0Ab "));
     // The same process with another note is the same process.
-    assert!(client.ask(&format!("%make process p note=c {PRINTER}")).contains(" note=a%0Ab "));
+    assert!(client.ask("%make process p note=c sleep 100").contains(" note=a%0Ab "));
     assert_eq!(client.ask("%note p d"), "");
     assert!(client.ask("%list processes p").contains(" note=d "));
     assert_eq!(client.ask("%note p"), "");

@@ -5,6 +5,7 @@ Arguments: the port of a running kernel, a directory of its own.
 import os
 import select
 import sys
+import time
 
 import papa
 
@@ -56,8 +57,8 @@ p.make_process('two', 'sleep', args='100', working_dir='/', uid=os.getuid(), env
                rlimits={'nofile': 50}, stdout=papa.DEVNULL, stderr=papa.STDOUT, bufsize=4096)
 two = p.list_processes('t*')['two']
 pid = int(two['pid'])
-environ = b''
-while not environ:
+environ, end = b'', time.time() + 60
+while not environ and time.time() < end:
     # Empty until the system has laid out the new program, which may be a moment after the kernel's answer.
     environ = open('/proc/%d/environ' % pid, 'rb').read()
 assert os.readlink('/proc/%d/cwd' % pid) == '/' and b'A=b c' in environ

@@ -28,6 +28,14 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// The same for what is so or not.
+///
+/// # Panics
+/// When it has not come to be so in time.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    eventually(what, || is_so().then_some(()));
+}
+
 /// Waits until a text is in a file, which may not be there yet; its directory is.
 ///
 /// # Panics

@@ -4,8 +4,6 @@
 #![allow(dead_code, unused_imports, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "only tests use it")]
 
-mod waiting;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -16,7 +14,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-pub(crate) use waiting::{PATIENCE, eventually, wait_until};
+pub(crate) use circus_e2e::PATIENCE;
+pub(crate) use circus_e2e::waiting::{eventually, wait_until};
 
 /// A running kernel.
 pub(crate) struct Kernel {
@@ -88,6 +87,13 @@ impl Kernel {
         pids.filter(|pid| parent_of(*pid) == Some(self.pid())).collect()
     }
 
+    /// How many pipes it has open, with those that it got from whoever runs the tests.
+    pub(crate) fn pipes(&self) -> usize {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().flatten();
+        let targets = fds.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("pipe:")).count()
+    }
+
     /// A line of `info`.
     pub(crate) fn info(&self, key: &str) -> u64 {
         let text = self.client().ask("info");
@@ -109,6 +115,13 @@ fn answering_pid(port: u16) -> Option<u32> {
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// A word of an exact request.
+pub(crate) fn exact(text: &str) -> String {
+    let mut out = Vec::new();
+    protocol::papa::encode(text.as_bytes(), &mut out);
+    String::from_utf8(out).unwrap()
 }
 
 /// Whether the process is there and not a zombie.

@@ -5,11 +5,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use circus_e2e::PATIENCE;
+use circus_e2e::waiting::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::papa::{BlockDecoder, Form, Record, Reply, ReplyDecoder};
-
-use crate::waiting::{PATIENCE, wait_until};
 
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_papa-kernel");

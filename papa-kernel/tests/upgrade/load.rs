@@ -107,7 +107,7 @@ impl Load {
                 durations.push(begin.elapsed());
                 // The probe that was under way ends after the upgrade: wait for it.
                 let seen = probed.load(Ordering::Relaxed);
-                crate::waiting::wait_until("the probe is answered", || {
+                circus_e2e::waiting::wait_until("the probe is answered", || {
                     probed.load(Ordering::Relaxed) > seen + 1
                 });
                 pauses.push(Duration::from_micros(slowest.load(Ordering::Relaxed)));

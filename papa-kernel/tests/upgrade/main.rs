@@ -3,17 +3,15 @@
 
 mod kernel;
 mod load;
-#[path = "../harness/waiting.rs"]
-mod waiting;
 
 use std::path::Path;
 
+use circus_e2e::waiting::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::papa::Record;
 
 use kernel::{Client, Kernel, PROGRAM};
-use waiting::wait_until;
 
 const UPGRADED: &str = concat!(
     "ok papa-kernel ",
@@ -22,7 +20,8 @@ const UPGRADED: &str = concat!(
     env!("CARGO_PKG_VERSION")
 );
 
-/// Writes what it is told by signals: "one" for USR1, "two" for USR2, and ends on TERM with 7.
+/// Writes what it is told by signals: "one" for USR1, "two" for USR2, and ends on TERM with 7. A signal that
+/// comes just before it sleeps is handled when it wakes, so it does not sleep for long.
 const PUPPET: &str = "perl -e $|=1;$SIG{USR1}=sub{print%22one\\n%22};$SIG{USR2}=sub{print%22two\\n%22};\
     $SIG{TERM}=sub{exit%207};print%22ready\\n%22;sleep%201%20while%201";
 
