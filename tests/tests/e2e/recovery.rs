@@ -123,6 +123,7 @@ fn nobody_is_refused_while_all_workers_are_replaced() {
     let circusd = env.start(&sections(&env, port));
     let old = circusd.wait_for_pids("web", 3);
     let load = Load::on(port, 1);
+    load.wait_for_answers(10);
     circusd.ok("restart", serde_json::json!({"name": "web", "waiting": true}));
     let new = circusd.wait_for_pids("web", 3);
     assert!(new.iter().all(|pid| !old.contains(pid)), "{old:?} {new:?}");

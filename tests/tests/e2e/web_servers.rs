@@ -125,7 +125,7 @@ fn workers_of_chaussette_on_a_socket_of_circusd_are_replaced_without_a_failed_re
     ));
     let load = Load::on(port, CLIENTS);
     three_generations(&env, &circusd, python, 3, |pids| {
-        circusd.wait_until("all three answer", || load.is_answered_by(pids).then_some(()));
+        load.wait_for_answers_of(pids);
     });
     load.end();
 }
@@ -150,7 +150,7 @@ fn uwsgi_is_replaced_without_a_failed_request_by_hooks_that_wait_for_its_workers
     ));
     let load = Load::on(port, CLIENTS);
     three_generations(&env, &circusd, python, 1, |pids| {
-        circusd.wait_until("both of its workers answer", || {
+        let workers = circusd.wait_until("both of its workers have answered", || {
             let reply = circusd.ok("stats", json!({"name": "web", "extended": true}));
             let stats = &reply["info"][pids[0].to_string()];
             let done = |of: &Value| of["requests"].as_i64().is_some_and(|requests| requests > 0);
@@ -162,8 +162,9 @@ fn uwsgi_is_replaced_without_a_failed_request_by_hooks_that_wait_for_its_workers
                 .filter_map(|child| i32::try_from(child["pid"].as_i64()?).ok())
                 .collect();
             let all = workers.len() == 2 && done(stats) && stats["label"] == "blue";
-            (all && load.is_answered_by(&workers)).then_some(())
+            all.then_some(workers)
         });
+        load.wait_for_answers_of(&workers);
     });
     load.end();
 }
