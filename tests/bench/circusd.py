@@ -31,6 +31,7 @@ EMPTY_SERVER = '''
 import sys, zmq
 router = zmq.Context().socket(zmq.ROUTER)
 router.bind(sys.argv[1])
+print('bound', flush=True)
 while True:
     router.send_multipart(router.recv_multipart())
 '''
@@ -53,7 +54,10 @@ class Wire:
     def read(self, count):
         data = b''
         while len(data) < count:
-            data += self.socket.recv(count - len(data))
+            part = self.socket.recv(count - len(data))
+            if not part:
+                raise EOFError('the server has ended the connection')
+            data += part
         return data
 
     def call(self, body):
@@ -61,9 +65,12 @@ class Wire:
         self.socket.sendall(bytes([0, len(body)]) + body)
         while True:
             try:
-                return self.socket.recv(65536)
+                reply = self.socket.recv(65536)
             except BlockingIOError:
-                pass
+                continue
+            if not reply:
+                raise EOFError('the server has ended the connection')
+            return reply
 
     def median_ms(self, count):
         times, body = [], b'{"id": "1", "command": "numwatchers", "properties": {}}'
@@ -78,14 +85,14 @@ def empty_server_ms(count):
     """The same round trip to a server that does nothing."""
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, 'e')
-        server = subprocess.Popen([sys.executable, '-c', EMPTY_SERVER, 'ipc://' + path])
+        server = subprocess.Popen([sys.executable, '-c', EMPTY_SERVER, 'ipc://' + path], stdout=subprocess.PIPE)
         try:
-            while not os.path.exists(path):
-                time.sleep(0.01)
+            server.stdout.readline()
             return Wire(path).median_ms(count)
         finally:
             server.kill()
             server.wait()
+            server.stdout.close()
 
 
 def quantile(values, share):

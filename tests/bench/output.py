@@ -125,6 +125,8 @@ class Run:
         it is through."""
         begin = None
         while True:
+            # Asked first, since a logger ends when it has written everything. It is not reaped, or its CPU time is gone.
+            has_ended = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             size = self.size()
             if size and begin is None:
                 begin = time.perf_counter()
@@ -135,7 +137,7 @@ class Run:
                     f.seek(max(0, size - 200))
                     if b'END' in f.read():
                         return time.perf_counter() - begin
-            if self.process.poll() is not None:
+            if has_ended:
                 raise SystemExit('it has ended:\n' + read(os.path.join(self.dir, 'daemon.log')))
             time.sleep(0.002)
 
