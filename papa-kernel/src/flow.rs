@@ -21,10 +21,12 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(crate) struct Flow(BTreeMap<PipeId, Instant>);
 
 impl Flow {
-    /// Stops reading a pipe.
+    /// Stops reading a pipe. The poller forgets it, because it would go on to tell that the writers have gone.
     pub(crate) fn pause(&mut self, id: PipeId, processes: &ProcessTable, poller: &Poller) {
-        if set_interest(id, EpollFlags::empty(), processes, poller) {
-            self.0.insert(id, Instant::now() + PATIENCE);
+        let Some(pipe) = processes.pipe(id) else { return };
+        match poller.remove(pipe) {
+            Ok(()) => drop(self.0.insert(id, Instant::now() + PATIENCE)),
+            Err(error) => tracing::error!(%error, "could not stop watching a pipe"),
         }
     }
 
@@ -36,8 +38,13 @@ impl Flow {
             } else if !processes.may_read(id.0) {
                 return true;
             }
-            set_interest(id, EpollFlags::EPOLLIN, processes, poller);
-            false
+            let Some(pipe) = processes.pipe(id) else { return false };
+            let added = poller.add(pipe, Source::Output(id), EpollFlags::EPOLLIN);
+            if let Err(error) = &added {
+                tracing::error!(%error, "could not go on watching a pipe; trying again");
+                *deadline = Instant::now() + PATIENCE;
+            }
+            added.is_err()
         });
     }
 
@@ -45,12 +52,4 @@ impl Flow {
     pub(crate) fn next(&self) -> Option<&Instant> {
         self.0.values().min()
     }
-}
-
-fn set_interest(id: PipeId, events: EpollFlags, processes: &ProcessTable, poller: &Poller) -> bool {
-    let Some(pipe) = processes.pipe(id) else { return false };
-    let changed = poller.change(pipe, Source::Output(id), events);
-    changed
-        .inspect_err(|error| tracing::error!(%error, "could not change how a pipe is watched"))
-        .is_ok()
 }

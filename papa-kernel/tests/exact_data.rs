@@ -118,3 +118,15 @@ fn a_watcher_that_does_not_answer_does_not_stop_a_process() {
     wait_until("it has ended", || client.ask("list processes").contains("running=False"));
     assert!(kernel.info("dropped") > 4_000_000);
 }
+
+#[test]
+fn a_stream_that_has_ended_waits_no_longer_for_a_watcher_that_does_not_answer() {
+    let kernel = Kernel::start(&[]);
+    let mut deaf = kernel.client();
+    // More than may be held and less than a pipe holds, so its writer is gone while the kernel still waits.
+    deaf.send(
+        "%make process p bufsize=10000 watch=1 env.PATH=/usr/bin:/bin /bin/sh -c \
+         head%20-c%2030000%20/dev/zero;exec%20sleep%20100%20>%26-\n",
+    );
+    wait_until("all of it is read", || kernel.info("unread") + kernel.info("dropped") == 30_000);
+}
