@@ -207,11 +207,18 @@ impl Ring {
         self.shown = self.shown.max(seq);
     }
 
-    /// Lets go of the records below `seq`, which were acknowledged.
+    /// Lets go of the records below `seq`, which were acknowledged. What was evicted after them stays missing.
     pub(crate) fn release(&mut self, seq: u64) {
-        while self.first_seq < seq && self.pop_oldest().is_some() {}
-        self.released_offset = self.first_offset;
+        while self.first_seq < seq && self.pop_oldest().is_some() {
+            self.released_offset = self.first_offset;
+        }
         self.give_memory_back();
+    }
+
+    /// Notes that everything before `offset` was acknowledged, as far as it is here no more: it was evicted
+    /// after it had been sent.
+    pub(crate) fn mark_read(&mut self, offset: u64) {
+        self.released_offset = self.released_offset.max(offset.min(self.first_offset));
     }
 
     /// Forgets all output, without counting it as dropped, and keeps none from now on.

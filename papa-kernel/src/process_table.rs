@@ -155,9 +155,13 @@ impl ProcessTable {
     ) -> bool {
         let Some(hosted) = self.hosted.get_mut(&id) else { return true };
         let seq = up_to.map_or(seq, |offset| hosted.ring.seq_at(offset).min(seq));
+        let is_only_one = hosted.followers.len() == 1;
         let follower = hosted.followers.iter_mut().find(|follower| follower.client == client);
         if let Some(follower) = follower {
             follower.acknowledged = follower.acknowledged.max(seq);
+            if is_only_one {
+                hosted.ring.mark_read(up_to.unwrap_or(u64::MAX).min(follower.offset));
+            }
         }
         hosted.impatient.0 = false;
         hosted.acknowledged = hosted.acknowledged.max(seq);

@@ -64,6 +64,40 @@ fn a_note_that_was_sent_before_the_end_of_its_sender_counts() {
 }
 
 #[test]
+fn what_is_evicted_is_missing_for_whoever_follows_next() {
+    let kernel = Kernel::start(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    let gate = Gate::at(directory.path().join("go"));
+    let wait = gate.wait();
+    let script = format!("echo one; {wait}; seq 1000 1999; {wait}; seq 2000 2999; exec sleep 100");
+    let path = "env.PATH=/usr/bin:/bin";
+    let process = format!("bufsize=1000 {path} /bin/sh -c {}", exact(&script));
+    kernel.client().ask(&format!("%make process p {process}"));
+    wait_until("the first line is read", || kernel.info("unread") == 4);
+    let read = |kernel: &Kernel| kernel.info("unread") + kernel.info("dropped");
+    // One follows and does not answer.
+    let (one, _) = follow(&kernel, "0 %");
+    gate.let_one_pass();
+    wait_until("more is read than can be held", || read(&kernel) == 5004);
+    drop(one);
+    let (mut two, block) = follow(&kernel, "0 %");
+    let first = |block: &str| {
+        let number = block.lines().next().unwrap().strip_prefix("dropped:p:").unwrap();
+        number.rsplit_once(':').unwrap().1.parse::<u64>().unwrap()
+    };
+    let missing = 5004 - kernel.info("unread");
+    assert_eq!(first(&block), missing);
+    // This one answers when what it was sent has been evicted, too.
+    gate.let_one_pass();
+    wait_until("the rest is read", || read(&kernel) == 10_004);
+    two.send("%ack 5004 %\n");
+    two.block();
+    drop(two);
+    let (_three, block) = follow(&kernel, "5004 %");
+    assert_eq!(first(&block), 5000 - kernel.info("unread"));
+}
+
+#[test]
 fn what_is_no_answer_ends_the_stream_and_releases_nothing() {
     let kernel = Kernel::start(&[]);
     printer(&kernel);

@@ -85,7 +85,7 @@ proptest! {
         ], 0..60),
     ) {
         let mut ring = Ring::new(limit);
-        let (mut written, mut acknowledged) = (Vec::new(), 0u64);
+        let (mut written, mut acknowledged, mut released) = (Vec::new(), 0u64, 0);
         for step in steps {
             match step {
                 Step::Push(stderr, bytes) => {
@@ -96,9 +96,14 @@ proptest! {
                     let seq = (ring.first_seq() + count).min(ring.end_seq());
                     let sizes = ring.records_from(0).take_while(|view| view.seq < seq);
                     acknowledged += sizes.map(|v| (v.data.0.len() + v.data.1.len()) as u64).sum::<u64>();
+                    let lets_go = seq > ring.first_seq();
                     ring.release(seq);
+                    if lets_go {
+                        released = written.len() as u64 - ring.len() as u64;
+                    }
                 }
             }
+            prop_assert_eq!(ring.released_offset(), released);
             let kept: Vec<u8> =
                 ring.records_from(0).flat_map(|v| [v.data.0, v.data.1].concat()).collect();
             prop_assert!(kept.len() <= limit);

@@ -1,6 +1,6 @@
 //! Output of hosted workers stands in the files exactly once, however often and whenever circusd is killed.
 
-use circus_e2e::process::Handle;
+use circus_e2e::process::{Handle, Signal};
 use circus_e2e::program::{built, fixture};
 use circus_e2e::{Daemon, Gate, PATIENCE, TestEnv, waiting};
 use serde_json::json;
@@ -236,6 +236,16 @@ fn lines_are_written_once_when_circusd_dies_between_write_and_acknowledgement() 
 
 #[test]
 fn what_overflowed_while_circusd_was_away_is_said_in_the_log() {
+    overflows(false);
+}
+
+#[test]
+fn what_overflowed_while_circusd_hung_before_it_died_is_said_in_the_log() {
+    overflows(true);
+}
+
+/// More is printed than the kernel keeps while circusd, which has written the first line, is away or hangs.
+fn overflows(hangs: bool) {
     let env = TestEnv::new();
     if env.has_no_kernel() {
         return;
@@ -252,10 +262,13 @@ fn what_overflowed_while_circusd_was_away_is_said_in_the_log() {
     let pid = circusd.wait_for_pids("w", 1)[0];
     let read = || fs::read_to_string(env.path("w.log")).unwrap_or_default();
     circusd.wait_until("the first line is written", || read().ends_with("first\n").then_some(()));
-    circusd.kill();
-    let worker = Handle::open(pid).expect("it waits");
+    let handle = |pid: i32| Handle::open(pid).expect("it runs");
+    let (worker, daemon) = (handle(pid), handle(circusd.pid().try_into().expect("pids fit")));
+    daemon.signal(if hangs { Signal::STOP } else { Signal::KILL });
+    assert!(hangs || daemon.wait(PATIENCE), "it is killed");
     gate.let_one_pass();
     assert!(worker.wait(PATIENCE), "the worker ends by itself");
+    circusd.kill();
     let circusd = env.start_again();
     circusd.wait_until("the last line is written", || read().ends_with("last\n").then_some(()));
     let text = read();
