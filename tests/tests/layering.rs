@@ -52,6 +52,16 @@ const CRATES: &[(&str, &[&[&str]])] = &[
         ],
     ),
     (
+        "circusd/zmtp",
+        &[
+            &["frame", "listener", "outgoing"],
+            &["handshake", "subscriptions"],
+            &["connection"],
+            &["connections"],
+            &["fuzz", "publisher", "router"],
+        ],
+    ),
+    (
         "circusd",
         &[
             &["cause", "config", "controller::outbox", "role", "upgrade", "watcher::wid"],

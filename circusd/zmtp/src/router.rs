@@ -1,0 +1,113 @@
+//! The ROUTER: requests come in with the client that sent them, and replies go to that client.
+
+use crate::connection::{Inbound, Peer};
+use crate::connections::Connections;
+use crate::frame::{self, Frame, Violation};
+use crate::handshake::Kind;
+use crate::listener::Listener;
+use crate::outgoing::Queued;
+use bytes::Bytes;
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+/// Whom a request came from; nobody by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Client {
+    connection: u64,
+    identity: Bytes,
+}
+
+/// One request as it came in.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Who gets the reply.
+    pub client: Client,
+    /// The frame that the client sent.
+    pub body: Vec<u8>,
+}
+
+/// The longest request that is taken, in bytes; a client that sends more is cut off.
+const LONGEST: usize = 16 << 20;
+
+/// A ROUTER that is served.
+#[derive(Debug)]
+pub struct Router {
+    connections: Connections,
+    requests: mpsc::Sender<Incoming>,
+}
+
+impl Router {
+    /// Serves an endpoint, as long as [`Router::attend`] is waited for. When nobody takes requests, clients are not
+    /// read, so that they wait in their sockets.
+    ///
+    /// # Errors
+    /// The event loop cannot watch the endpoint.
+    pub fn serve(listener: Listener, requests: mpsc::Sender<Incoming>) -> io::Result<Self> {
+        Ok(Self { connections: Connections::new(listener)?, requests })
+    }
+
+    /// Accepts clients. Nothing is lost when it is no longer waited for.
+    pub async fn attend(&mut self) -> Infallible {
+        let requests = &self.requests;
+        let inbound =
+            |connection| Requests { connection, requests: requests.clone(), follows: false };
+        self.connections.attend(inbound).await
+    }
+
+    /// Sends a reply. A client that has gone, or that does not read its replies, does without; one that came back
+    /// under its name gets what was meant for it.
+    pub fn reply(&self, client: &Client, body: Bytes) {
+        let namesake = |peer: &&std::sync::Arc<Peer>| {
+            !client.identity.is_empty() && peer.identity.get() == Some(&client.identity)
+        };
+        let connections = &self.connections;
+        let Some(peer) =
+            connections.get(client.connection).or_else(|| connections.iter().find(namesake))
+        else {
+            return;
+        };
+        if peer.outgoing.push(frame::message(body)) == Queued::FirstDropped {
+            warn!("a client does not read its replies; those that it has no room for are dropped");
+        }
+    }
+
+    /// Accepts nobody any more and sends the replies that wait, for at most `patience`.
+    pub async fn close(self, patience: Duration) {
+        drop(self.requests);
+        self.connections.close(patience).await;
+    }
+}
+
+/// What a client asks for.
+struct Requests {
+    connection: u64,
+    requests: mpsc::Sender<Incoming>,
+    /// The frame before said that there is more, so this one begins nothing.
+    follows: bool,
+}
+
+impl Inbound for Requests {
+    const KIND: Kind = Kind::Router;
+    const LONGEST: usize = LONGEST;
+
+    /// A message of several frames is dropped: circusd's clients send one.
+    async fn take(&mut self, frame: Frame, peer: &Peer) -> Result<(), Violation> {
+        if frame.command {
+            return Ok(());
+        }
+        let alone = !frame.more && !self.follows;
+        self.follows = frame.more;
+        if alone {
+            let identity = peer.identity.get().cloned().unwrap_or_default();
+            let client = Client { connection: self.connection, identity };
+            // When nobody takes them any more they are for nobody.
+            let _ = self.requests.send(Incoming { client, body: frame.body }).await;
+        } else if !frame.more {
+            debug!("a message of several frames was dropped");
+        }
+        Ok(())
+    }
+}
