@@ -1,4 +1,4 @@
-//! Binding a ZeroMQ socket to an endpoint that, if it is a file, belongs to its user alone.
+//! Opening an endpoint that, if it is a file, belongs to its user alone.
 //!
 //! Used by circusd for its own endpoints and by circusd-stats.
 
@@ -18,34 +18,47 @@ impl From<zmq::Error> for BindError {
     }
 }
 
-/// Binds the socket. The file of an `ipc://` endpoint gets mode 0600.
+const IN_USE: &str = "the address is in use; is another one running?";
+
+/// Has `open` open the endpoint. The file of an `ipc://` endpoint gets mode 0600.
 ///
 /// Changes the umask of the process for a moment, so it is for the time before other threads make files.
 ///
 /// # Errors
-/// [`BindError`], also when somebody listens at an `ipc://` endpoint: ZeroMQ would replace the file.
-pub fn bind(socket: &zmq::Socket, endpoint: &str) -> Result<(), BindError> {
-    const IN_USE: &str = "the address is in use; is another one running?";
+/// [`BindError`], also when somebody listens at an `ipc://` endpoint: the file would be replaced.
+pub fn bind<T, E: ToString>(
+    endpoint: &str,
+    open: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, BindError> {
     let file = endpoint.strip_prefix("ipc://").filter(|path| !path.starts_with('@'));
     if file.is_some_and(|path| UnixStream::connect(path).is_ok()) {
         return Err(BindError(IN_USE.to_owned()));
     }
     // The file is private from its first moment, so that no other user can connect before a chmod.
-    let _umask = file.map(|_| PrivateUmask::new());
-    socket.bind(endpoint).map_err(|error| {
-        BindError(match error {
+    let umask = file.map(|_| PrivateUmask::new());
+    let opened = open(endpoint).map_err(|error| BindError(error.to_string()))?;
+    drop(umask);
+    if let Some(path) = file {
+        let private = Permissions::from_mode(0o600);
+        fs::set_permissions(path, private).map_err(|error| BindError(error.to_string()))?;
+    }
+    Ok(opened)
+}
+
+/// The same for a socket of libzmq.
+///
+/// # Errors
+/// [`BindError`].
+pub fn bind_socket(socket: &zmq::Socket, endpoint: &str) -> Result<(), BindError> {
+    bind(endpoint, |endpoint| {
+        socket.bind(endpoint).map_err(|error| match error {
             zmq::Error::EADDRINUSE => IN_USE.to_owned(),
             zmq::Error::EINVAL | zmq::Error::EPROTONOSUPPORT => {
                 "not an endpoint; use tcp://HOST:PORT or ipc:///PATH".to_owned()
             }
             other => other.to_string(),
         })
-    })?;
-    if let Some(path) = file {
-        let private = Permissions::from_mode(0o600);
-        fs::set_permissions(path, private).map_err(|error| BindError(error.to_string()))?;
-    }
-    Ok(())
+    })
 }
 
 /// Umask 0177 while it lives.
@@ -74,10 +87,12 @@ mod tests {
         let endpoint = format!("ipc://{}", path.display());
         let context = zmq::Context::new();
         let first = context.socket(zmq::PUB).unwrap();
-        bind(&first, &endpoint).unwrap();
+        bind_socket(&first, &endpoint).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         let second = context.socket(zmq::PUB).unwrap();
-        assert!(bind(&second, &endpoint).unwrap_err().to_string().contains("in use"));
-        assert!(bind(&second, "nonsense").unwrap_err().to_string().contains("not an endpoint"));
+        assert!(bind_socket(&second, &endpoint).unwrap_err().to_string().contains("in use"));
+        assert!(
+            bind_socket(&second, "nonsense").unwrap_err().to_string().contains("not an endpoint")
+        );
     }
 }

@@ -22,8 +22,8 @@ impl Publisher {
     /// # Errors
     /// [`BindError`].
     pub fn bind(context: &zmq::Context, endpoint: &str) -> Result<Self, BindError> {
-        let socket = open(context).map_err(BindError::from)?;
-        private_endpoint::bind(&socket, endpoint)?;
+        let socket = open(context)?;
+        private_endpoint::bind_socket(&socket, endpoint)?;
         Ok(Self { socket, topics: HashSet::new() })
     }
 

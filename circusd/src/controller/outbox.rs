@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
+use zmtp::Client;
 
 /// Events that wait for the wire at most.
 const MAX_EVENTS: usize = 10_000;
@@ -15,8 +16,8 @@ const MAX_EVENTS: usize = 10_000;
 pub enum ToWire {
     /// Send this reply to this client.
     Reply {
-        /// The ROUTER's name for the client.
-        client: Vec<u8>,
+        /// Who asked.
+        client: Client,
         /// The JSON text.
         body: Vec<u8>,
     },
@@ -110,7 +111,7 @@ mod tests {
         for _ in 0..MAX_EVENTS + 3 {
             outbox.publish("watcher.x.spawn".into(), Vec::new());
         }
-        outbox.send(ToWire::Reply { client: vec![1], body: vec![2] });
+        outbox.send(ToWire::Reply { client: Client::default(), body: vec![2] });
         outbox.filled().await;
         let count = std::iter::from_fn(|| outbox.take()).count();
         assert_eq!(count, MAX_EVENTS + 1, "a reply is never dropped");

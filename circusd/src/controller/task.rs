@@ -3,7 +3,6 @@
 
 use super::dispatch::Dispatcher;
 use super::outbox::{Outbox, ToWire};
-use super::wire::Incoming;
 use crate::event_bus::epoch_seconds;
 use protocol::circus::command::Command;
 use protocol::circus::errno::Errno;
@@ -15,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
+use zmtp::{Client, Incoming};
 
 /// Requests that wait for their end at the same time; more are refused.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -119,7 +119,7 @@ async fn answer_late(dispatcher: &Dispatcher, outbox: &Outbox, incoming: Incomin
     reply(outbox, incoming.client, &request.id, &outcome);
 }
 
-fn reply(outbox: &Outbox, client: Vec<u8>, id: &Value, outcome: &response::Outcome) {
+fn reply(outbox: &Outbox, client: Client, id: &Value, outcome: &response::Outcome) {
     let body = response::to_bytes(id, epoch_seconds(), outcome);
     outbox.send(ToWire::Reply { client, body });
 }

@@ -1,41 +1,24 @@
-//! The task that owns ZeroMQ: a ROUTER for requests and a PUB for events.
+//! The task that owns the endpoints: a ROUTER for requests and a PUB for events.
 //!
-//! It moves frames and knows nothing about Circus. It lives on the event loop, since a thread of its own would
-//! have to wait for its turn of the processor with each request and each reply. ZeroMQ tells through an fd,
-//! and at the edge only: it says that something has changed since the ROUTER was last found empty. Sending
-//! can swallow that, so the ROUTER is always read until it is empty *after* anything was sent.
+//! It moves frames and knows nothing about Circus. It lives on the event loop and so does ZeroMQ's protocol, since
+//! a thread would have to wait for its turn of the processor with each request and each reply.
 
 use super::outbox::{Outbox, ToWire};
-use circusctl::private_endpoint::{self, BindError};
+use circusctl::private_endpoint;
 use nix::unistd::{Uid, chown};
 use papa_spawn::child::Credentials;
-use papa_spawn::sys::duplicate;
 use std::io;
-use std::os::fd::OwnedFd;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::task;
-use tracing::{error, warn};
+use tracing::warn;
+use zmtp::{Incoming, Listener, Publisher, Router};
 
-/// The largest message that the ROUTER accepts, in bytes; a client that sends more is cut off by ZeroMQ.
-const MAX_MESSAGE: i64 = 16 * 1024 * 1024;
-
-/// Milliseconds that unsent replies and events get when the daemon ends.
-const LINGER: i32 = 500;
+/// What unsent replies and events get when the daemon ends.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Messages that are sent before others get their turn on the event loop.
 const BURST: usize = 64;
-
-/// One request as it came in.
-#[derive(Debug)]
-pub struct Incoming {
-    /// The ROUTER's name for the client.
-    pub client: Vec<u8>,
-    /// The frame the client sent.
-    pub body: Vec<u8>,
-}
 
 /// An endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +30,7 @@ pub enum WireError {
         key: &'static str,
         /// Its value.
         endpoint: String,
-        /// What ZeroMQ or the system says.
+        /// What the system says.
         reason: String,
     },
     /// The file of the endpoint cannot be given to its owner.
@@ -58,19 +41,14 @@ pub enum WireError {
         /// Why not.
         reason: String,
     },
-    /// ZeroMQ or the system has no room.
-    #[error("cannot set up ZeroMQ: {0}")]
-    Setup(#[source] io::Error),
 }
 
 /// The bound endpoints, not yet served.
 pub struct Wire {
     // Goes first: as long as we listen nobody else has a file of that name.
-    _files: EndpointFiles,
-    router: zmq::Socket,
-    publisher: zmq::Socket,
-    // Dropped after the sockets.
-    _context: zmq::Context,
+    files: EndpointFiles,
+    router: Listener,
+    publisher: Listener,
 }
 
 impl Wire {
@@ -85,133 +63,66 @@ impl Wire {
         owner: Option<&str>,
     ) -> Result<Self, WireError> {
         let mut files = EndpointFiles::default();
-        let context = zmq::Context::new();
-        let setup = |e: zmq::Error| WireError::Setup(e.into());
-        let router = context.socket(zmq::ROUTER).map_err(setup)?;
-        router.set_maxmsgsize(MAX_MESSAGE).map_err(setup)?;
-        router.set_linger(LINGER).map_err(setup)?;
-        bind(&router, "endpoint", endpoint)?;
+        let router = bind("endpoint", endpoint)?;
         files.add(endpoint);
         if let Some((owner, path)) = owner.zip(endpoint.strip_prefix("ipc://")) {
             give_to(path, owner)?;
         }
-        let publisher = context.socket(zmq::PUB).map_err(setup)?;
-        publisher.set_linger(LINGER).map_err(setup)?;
-        bind(&publisher, "pubsub_endpoint", pubsub_endpoint)?;
+        let publisher = bind("pubsub_endpoint", pubsub_endpoint)?;
         files.add(pubsub_endpoint);
-        Ok(Self { _files: files, router, publisher, _context: context })
+        Ok(Self { files, router, publisher })
     }
 
-    /// Serves the endpoints until [`ToWire::Close`]. Requests go to `requests`; when it is full the ROUTER is
-    /// not read, so clients queue in ZeroMQ. What is queued for sending gets half a second at the end.
+    /// Serves the endpoints until [`ToWire::Close`]. Requests go to `requests`; when it is full clients are not read,
+    /// so they queue in their sockets. What is queued for sending gets half a second at the end.
     ///
     /// # Errors
-    /// The event loop cannot watch ZeroMQ.
+    /// The event loop cannot watch the endpoints.
     pub fn serve(
-        mut self,
+        self,
         outbox: Outbox,
         requests: mpsc::Sender<Incoming>,
     ) -> io::Result<task::JoinHandle<()>> {
-        let changes = changes_of(&self.router)?;
-        let subscribers = changes_of(&self.publisher)?;
+        let Self { files, router, publisher } = self;
+        let mut router = Router::serve(router, requests)?;
+        let mut publisher = Publisher::serve(publisher)?;
         Ok(tokio::spawn(async move {
-            if let Err(error) = self.run(changes, subscribers, &outbox, &requests).await {
-                error!("ZeroMQ failed, no command is answered any more: {error}");
+            loop {
+                match send_some(&outbox, &router, &publisher) {
+                    Sent::All => {}
+                    Sent::Burst => {
+                        task::yield_now().await;
+                        continue;
+                    }
+                    Sent::Close => break,
+                }
+                tokio::select! {
+                    () = outbox.filled() => {}
+                    never = router.attend() => match never {},
+                    never = publisher.attend() => match never {},
+                }
             }
-            // What lingers would hold up everybody.
-            let _ = task::spawn_blocking(move || drop(self)).await;
+            drop(files);
+            tokio::join!(router.close(LINGER), publisher.close(LINGER));
         }))
     }
+}
 
-    async fn run(
-        &mut self,
-        changes: AsyncFd<OwnedFd>,
-        subscribers: AsyncFd<OwnedFd>,
-        outbox: &Outbox,
-        requests: &mpsc::Sender<Incoming>,
-    ) -> io::Result<()> {
-        loop {
-            match self.send_some(outbox) {
-                Sent::All => {}
-                Sent::Burst => task::yield_now().await,
-                Sent::Close => return Ok(()),
-            }
-            let empty = self.receive_into(requests)?;
-            tokio::select! {
-                () = outbox.filled() => {}
-                // Its room is only looked for: the next turn takes it. When the daemon ends there is none.
-                Ok(_) = requests.reserve(), if !empty => {}
-                ready = changes.readable(), if empty => ready?.clear_ready(),
-                ready = subscribers.readable() => {
-                    ready?.clear_ready();
-                    // Takes note of who has come and lets go of who has left. Without an event to send nothing
-                    // else would, and all of them would be held.
-                    uninterrupted(|| self.publisher.get_events())?;
-                }
-            }
+/// Sends what waits, at most [`BURST`] messages.
+fn send_some(outbox: &Outbox, router: &Router, publisher: &Publisher) -> Sent {
+    let dropped = outbox.take_dropped();
+    if dropped > 0 {
+        warn!("{dropped} events dropped: there were too many at once");
+    }
+    for _ in 0..BURST {
+        match outbox.take() {
+            Some(ToWire::Reply { client, body }) => router.reply(&client, body.into()),
+            Some(ToWire::Event { topic, payload }) => publisher.publish(topic.as_bytes(), &payload),
+            Some(ToWire::Close) => return Sent::Close,
+            None => return Sent::All,
         }
     }
-
-    /// Sends what waits, at most [`BURST`] messages.
-    fn send_some(&self, outbox: &Outbox) -> Sent {
-        let dropped = outbox.take_dropped();
-        if dropped > 0 {
-            warn!("{dropped} events dropped: subscribers are too slow");
-        }
-        for _ in 0..BURST {
-            match outbox.take() {
-                Some(ToWire::Reply { client, body }) => self.reply(&client, &body),
-                Some(ToWire::Event { topic, payload }) => self.publish(&topic, &payload),
-                Some(ToWire::Close) => return Sent::Close,
-                None => return Sent::All,
-            }
-        }
-        Sent::Burst
-    }
-
-    /// Hands over requests until none waits, and then says so, or until there is no room for more.
-    fn receive_into(&self, requests: &mpsc::Sender<Incoming>) -> io::Result<bool> {
-        loop {
-            let room = match requests.try_reserve() {
-                Ok(room) => room,
-                Err(TrySendError::Full(()) | TrySendError::Closed(())) => return Ok(false),
-            };
-            match self.receive()? {
-                Some(incoming) => room.send(incoming),
-                None => return Ok(true),
-            }
-        }
-    }
-
-    /// The next request, or none when nothing waits. Messages that are not two frames are dropped, as in
-    /// the original: without the envelope nobody can be answered.
-    fn receive(&self) -> Result<Option<Incoming>, zmq::Error> {
-        loop {
-            match receive(&self.router) {
-                Ok(mut frames) if frames.len() == 2 => {
-                    let body = frames.pop().unwrap_or_default();
-                    let client = frames.pop().unwrap_or_default();
-                    return Ok(Some(Incoming { client, body }));
-                }
-                Ok(frames) => warn!("message of {} frames dropped", frames.len()),
-                Err(zmq::Error::EAGAIN) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn reply(&self, client: &[u8], body: &[u8]) {
-        // A client that has gone, or does not read, is the client's business.
-        if let Err(error) = send(&self.router, [client, body]) {
-            warn!("reply not sent: {error}");
-        }
-    }
-
-    fn publish(&self, topic: &str, payload: &[u8]) {
-        if let Err(error) = send(&self.publisher, [topic.as_bytes(), payload]) {
-            warn!("event {topic} not sent: {error}");
-        }
-    }
+    Sent::Burst
 }
 
 /// What was sent.
@@ -224,54 +135,15 @@ enum Sent {
     Close,
 }
 
-/// The frames of a message, without waiting for one. They come together or not at all.
-fn receive(socket: &zmq::Socket) -> Result<Vec<Vec<u8>>, zmq::Error> {
-    let mut frames = Vec::new();
-    loop {
-        frames.push(uninterrupted(|| socket.recv_bytes(zmq::DONTWAIT))?);
-        if !socket.get_rcvmore()? {
-            return Ok(frames);
-        }
-    }
-}
-
-/// Sends two frames without waiting.
-fn send(socket: &zmq::Socket, [first, second]: [&[u8]; 2]) -> Result<(), zmq::Error> {
-    uninterrupted(|| socket.send(first, zmq::DONTWAIT | zmq::SNDMORE))?;
-    uninterrupted(|| socket.send(second, zmq::DONTWAIT))
-}
-
-/// Calls ZeroMQ until no signal comes between. Signals are handled on this thread, and ZeroMQ leaves to its
-/// callers what they interrupt, even in calls that do not wait (zmq_msg_send(3)).
-fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, zmq::Error>) -> Result<T, zmq::Error> {
-    loop {
-        match call() {
-            Err(zmq::Error::EINTR) => {}
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Readable when something about the socket has changed.
-fn changes_of(socket: &zmq::Socket) -> io::Result<AsyncFd<OwnedFd>> {
-    let fd = duplicate(socket.get_fd()?)?;
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe and asks for what a fd of our own guarantees"
-    )]
-    AsyncFd::with_interest(fd, Interest::READABLE)
-}
-
-fn bind(socket: &zmq::Socket, key: &'static str, endpoint: &str) -> Result<(), WireError> {
-    let failed = |error: BindError| WireError::Bind {
+fn bind(key: &'static str, endpoint: &str) -> Result<Listener, WireError> {
+    private_endpoint::bind(endpoint, Listener::bind).map_err(|error| WireError::Bind {
         key,
         endpoint: endpoint.to_owned(),
         reason: error.to_string(),
-    };
-    private_endpoint::bind(socket, endpoint).map_err(failed)
+    })
 }
 
-/// The files of `ipc://` endpoints, which ZeroMQ would leave behind.
+/// The files of `ipc://` endpoints, which would stay behind.
 #[derive(Default)]
 struct EndpointFiles(Vec<String>);
 
@@ -298,4 +170,31 @@ fn give_to(path: &str, owner: &str) -> Result<(), WireError> {
         Credentials::resolve(Some(owner), None).map_err(|error| failed(error.to_string()))?;
     let uid = credentials.and_then(|credentials| credentials.uid).map(Uid::from_raw);
     chown(path, uid, None).map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_of_events_lets_others_in() {
+        const EVENTS: usize = 50 * BURST;
+        let folder = tempfile::tempdir().unwrap();
+        let endpoint = |name| format!("ipc://{}", folder.path().join(name).display());
+        let wire = Wire::bind(&endpoint("e"), &endpoint("p"), None).unwrap();
+        let outbox = Outbox::default();
+        let (requests, _nobody) = mpsc::channel(1);
+        for _ in 0..EVENTS {
+            outbox.publish("watcher.x.spawn".into(), Vec::new());
+        }
+        outbox.send(ToWire::Close);
+        let serving = wire.serve(outbox, requests).unwrap();
+        let mut turns = 0;
+        while !serving.is_finished() {
+            turns += 1;
+            task::yield_now().await;
+        }
+        assert!(turns >= EVENTS / BURST, "{turns}");
+        assert!(!folder.path().join("e").exists() && !folder.path().join("p").exists());
+    }
 }
