@@ -143,17 +143,21 @@ class Stack:
 
     def measure(self, args):
         few = 2 if args.quick else 3
-        quiet = self.round_trips_ms(2)
+        seconds = 4 if args.quick else 10
+        quiet = self.round_trips_ms(seconds)
         figures = {
             'stats_command_line_s': self.command_line_s(few),
             'stats_daemon_s': self.daemon_s(few),
             'call_quiet_p50_ms': quiet[len(quiet) // 2],
             'call_quiet_p99_ms': quiet[int(len(quiet) * .99)],
+            'call_quiet_max_ms': quiet[-1],
+            'call_quiet_over_2_ms': sum(taken > 2 for taken in quiet),
         }
-        beside = self.round_trips_ms(4 if args.quick else 10, with_stats=True)
+        beside = self.round_trips_ms(seconds, with_stats=True)
         figures['call_while_stats_p50_ms'] = beside[len(beside) // 2]
         figures['call_while_stats_p99_ms'] = beside[int(len(beside) * .99)]
         figures['call_while_stats_max_ms'] = beside[-1]
+        figures['call_while_stats_over_2_ms'] = sum(taken > 2 for taken in beside)
         figures['stats_cpu_s_per_min'] = self.stats_cpu_per_minute(args.seconds, True)
         figures['stats_cpu_s_per_min_nobody'] = self.stats_cpu_per_minute(args.seconds, False)
         return figures

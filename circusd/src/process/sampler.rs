@@ -154,7 +154,14 @@ fn answer(table: &mut ProcessTable, ask: Ask) {
     match ask {
         Ask::Groups { groups, freshness, reply } => {
             refresh(table, freshness, groups.iter().flatten().map(|subject| subject.pid));
-            let infos = groups.iter().map(|group| tell(table, group)).collect();
+            let infos = groups
+                .iter()
+                .map(|group| {
+                    // As the pass over all processes does.
+                    thread::yield_now();
+                    tell(table, group)
+                })
+                .collect();
             // The asker may have given up.
             let _ = reply.send(infos);
         }
