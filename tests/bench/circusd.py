@@ -26,17 +26,6 @@ int main(int argc, char **argv) {
 '''
 
 
-# Sends back what it gets: the least that a server with ZeroMQ can do.
-EMPTY_SERVER = '''
-import sys, zmq
-router = zmq.Context().socket(zmq.ROUTER)
-router.bind(sys.argv[1])
-print('bound', flush=True)
-while True:
-    router.send_multipart(router.recv_multipart())
-'''
-
-
 class Wire:
     """A DEALER that speaks ZMTP 3.0 (rfc.zeromq.org/spec/23) by itself and never sleeps, so that of the client, its
     threads and the scheduler as little as possible is measured."""
@@ -79,20 +68,6 @@ class Wire:
             self.call(body)
             times.append((time.perf_counter() - begin) * 1e3)
         return statistics.median(times)
-
-
-def empty_server_ms(count):
-    """The same round trip to a server that does nothing."""
-    with tempfile.TemporaryDirectory() as directory:
-        path = os.path.join(directory, 'e')
-        server = subprocess.Popen([sys.executable, '-c', EMPTY_SERVER, 'ipc://' + path], stdout=subprocess.PIPE)
-        try:
-            server.stdout.readline()
-            return Wire(path).median_ms(count)
-        finally:
-            server.kill()
-            server.wait()
-            server.stdout.close()
 
 
 def quantile(values, share):
@@ -365,9 +340,7 @@ def measure(supervisor, quick):
             supervisor.round_trips(100)
             times = supervisor.round_trips(200 if quick else 2000)
             figures['call_median_ms'], figures['call_p99_ms'] = statistics.median(times), quantile(times, .99)
-            tries = 200 if quick else 5000
-            figures['wire_median_ms'] = Wire(supervisor.path('e')).median_ms(tries)
-            figures['wire_own_median_ms'] = figures['wire_median_ms'] - empty_server_ms(tries)
+            figures['wire_median_ms'] = Wire(supervisor.path('e')).median_ms(200 if quick else 5000)
             figures['calls_per_s'] = supervisor.requests_per_second(1 if quick else 5)
             if supervisor.count >= 100:
                 times, refused = supervisor.while_restarting()
