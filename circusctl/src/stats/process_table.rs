@@ -80,6 +80,13 @@ struct Machine {
     memory: Option<f64>,
 }
 
+impl Machine {
+    /// When a process was made, in seconds since the epoch.
+    fn created(&self, seen: &Seen) -> f64 {
+        self.boot + as_float(seen.start) / self.ticks_per_second
+    }
+}
+
 /// The processes of the machine at one moment.
 pub struct ProcessTable {
     machine: Machine,
@@ -237,7 +244,7 @@ impl ProcessTable {
         let (seen, machine) = (self.living(pid)?, &self.machine);
         let identity = seen.identity.as_ref()?;
         let share = |total: f64| Figure::Known(round(as_float(seen.rss) / total * 100.0, 3));
-        let created = machine.boot + as_float(seen.start) / machine.ticks_per_second;
+        let created = machine.created(seen);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64());
         let seconds = as_float(seen.ticks + seen.collected) / machine.ticks_per_second;
         Some(Info {
@@ -319,8 +326,9 @@ impl ProcessTable {
             return Some(());
         }
         let comm = seen.comm.clone();
+        let created = self.machine.created(seen);
         let user = real_user(pid).map_or_else(|| "N/A".to_owned(), |uid| self.user(uid));
-        let identity = Identity { pass, comm, program: program(pid), user };
+        let identity = Identity { pass, comm, program: program(pid, created), user };
         self.processes.get_mut(&pid)?.identity = Some(identity);
         Some(())
     }
@@ -345,8 +353,21 @@ fn read_stat(pid: i32, path: &mut String, buffer: &mut [u8]) -> Option<Stat> {
 }
 
 /// The base name of the first word of argv[0].
-fn program(pid: i32) -> String {
-    let argv = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+///
+/// Whoever started a process goes on before the new program has its words, since the kernel writes them last, and
+/// nothing tells when it has. So one that is younger than some seconds and has none is looked at for a millisecond more.
+fn program(pid: i32, created: f64) -> String {
+    const LOOKS: u32 = 10;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let mut looks = if now - created < 2.0 { LOOKS } else { 1 };
+    let argv = loop {
+        let argv = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        looks -= 1;
+        if looks == 0 || !argv.is_empty() {
+            break argv;
+        }
+        thread::sleep(Duration::from_millis(1) / LOOKS);
+    };
     let first = argv.split(|byte| *byte == 0).next().unwrap_or_default();
     let first = String::from_utf8_lossy(first);
     let word = first.split_whitespace().next().unwrap_or_default();
