@@ -89,17 +89,18 @@ impl Player<'_> {
         Ok(())
     }
 
-    /// The recordings had pauses in which a shell got beyond its first `trap`: with that it has a child.
-    pub(super) fn wait_for_shells(&self) {
+    /// The recordings had pauses in which the system got to know the words of a new program, and a shell got
+    /// beyond its first `trap`: with that it has a child.
+    pub(super) fn wait_for_programs(&self) {
         let Some(daemon) = &self.daemon else { return };
-        let is_new_shell = |pid: &i32| {
+        let is_beginning = |pid: &i32| {
             let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            command.starts_with(b"/bin/sh\0")
+            let is_shell = command.starts_with(b"/bin/sh\0");
+            (command.is_empty() || is_shell && process::children(*pid).is_empty())
                 && process::is_alive(*pid)
-                && process::children(*pid).is_empty()
         };
-        daemon.wait_until("every shell has begun", || {
-            (!self.env.processes().iter().any(is_new_shell)).then_some(())
+        daemon.wait_until("every program has begun", || {
+            (!self.env.processes().iter().any(is_beginning)).then_some(())
         });
     }
 

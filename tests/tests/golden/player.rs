@@ -132,7 +132,7 @@ impl<'a> Player<'a> {
         };
         if has_to_wait {
             player.settle();
-            player.wait_for_shells();
+            player.wait_for_programs();
             player.skip_events();
         }
         player
@@ -200,7 +200,7 @@ impl<'a> Player<'a> {
             return Ok(());
         }
         if std::mem::take(&mut self.has_changed) {
-            self.wait_for_shells();
+            self.wait_for_programs();
         }
         if let Some(act) = line.get("act") {
             self.act(act)?;
