@@ -48,13 +48,19 @@ pub(crate) fn execute(
     form: Form,
     command: Command,
 ) -> Result<Outcome, Refusal> {
+    /// An answer that finds room in any case.
+    const SMALL_ANSWER: usize = 64 << 10;
     let answer = match &command {
-        Command::List(Noun::Values, _) => tables.values.values().map(Vec::len).sum(),
+        Command::List(Noun::Values, _) => tables.value_bytes(),
+        Command::List(Noun::Processes, patterns) => {
+            let named = tables.processes.iter().filter(|(name, ..)| selected(patterns, name));
+            named.map(|(.., hosted)| hosted.words()).sum()
+        }
         Command::Get(name) => tables.values.get(name).map_or(0, Vec::len),
         _ => 0,
     };
     // Each byte may be escaped, and the buffer is moved to where it grows.
-    if answer > 0 && !can_grow_to(6 * answer) {
+    if answer > SMALL_ANSWER && !can_grow_to(6 * answer) {
         return Err(Refusal::new("The kernel has no memory for this answer"));
     }
     let text = match command {

@@ -245,6 +245,11 @@ impl ProcessTable {
         }
     }
 
+    /// Bytes of the words of all processes.
+    pub(crate) fn words(&self) -> usize {
+        self.hosted.values().map(Hosted::words).sum()
+    }
+
     /// Bytes of output that wait for somebody.
     pub(crate) fn unread(&self) -> u64 {
         self.hosted.values().map(|hosted| hosted.ring.len() as u64).sum()

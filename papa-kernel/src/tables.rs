@@ -28,6 +28,11 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
+    /// Bytes of all values.
+    pub(crate) fn value_bytes(&self) -> usize {
+        self.values.values().map(Vec::len).sum()
+    }
+
     /// Whether nothing would be lost if the kernel ended.
     pub(crate) fn is_idle(&self) -> bool {
         self.sockets.is_empty() && self.values.is_empty() && self.processes.is_empty()

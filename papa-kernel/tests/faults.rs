@@ -148,6 +148,8 @@ fn hoarding_clients_make_room_for_others() {
     assert!(ends.iter().any(|end| end.is_empty()));
 }
 
+const NO_MEMORY: &str = "Error: The kernel has no memory for this request\n> ";
+
 /// A kernel that may have 100 MB.
 fn with_little_memory() -> Kernel {
     Kernel::start_with(|command| {
@@ -183,10 +185,9 @@ fn a_kernel_that_gets_no_more_memory_serves_on() {
         let _ = client.stream.write_all(&vec![b'x'; 4 << 20]);
         hoarders.push(client);
     }
-    let text = "Error: The kernel has no memory for this request\n> ";
     let mut big = kernel.client();
     let _ = big.stream.write_all(format!("set big {}\n", "x".repeat(4 << 20)).as_bytes());
-    assert_eq!(String::from_utf8_lossy(&big.read_all()), text);
+    assert_eq!(String::from_utf8_lossy(&big.read_all()), NO_MEMORY);
     assert_eq!(client.ask("upgrade"), "Error: The kernel has no memory for a snapshot");
     assert_eq!(client.ask("get a"), "still here");
     // With memory free again everything works again, and what had room was kept.
@@ -202,6 +203,35 @@ fn a_kernel_that_gets_no_more_memory_serves_on() {
     assert_eq!(kernel.client().ask("get big").len(), 1 << 20);
 }
 
+/// Leaves no memory for a request of any size.
+fn fill_with_values(kernel: &Kernel) {
+    for size in [1 << 20, 70_000] {
+        for at in 0.. {
+            let mut client = kernel.client();
+            client.send(format!("set v{size}.{at} {}\nquit\n", "x".repeat(size)));
+            if String::from_utf8_lossy(&client.read_all()) == NO_MEMORY {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_kept_is_not_copied_without_memory() {
+    let kernel = with_little_memory();
+    let mut client = kernel.client();
+    let words = format!(" {}", "x".repeat(100_000)).repeat(12);
+    for at in 0..8 {
+        let answer = client.ask(&format!("%make process p{at} sh -c exec%20sleep%20100{words}"));
+        assert!(answer.contains(" pid="), "{answer}");
+    }
+    fill_with_values(&kernel);
+    assert_eq!(client.ask("list processes"), "Error: The kernel has no memory for this answer");
+    assert_eq!(client.ask("upgrade"), "Error: The kernel has no memory for a snapshot");
+    client.ask("remove values v*");
+    assert_eq!(client.ask("list processes").lines().count(), 8);
+}
+
 #[test]
 fn a_watcher_that_is_cut_off_keeps_nothing_from_others() {
     let kernel = with_little_memory();
@@ -211,18 +241,9 @@ fn a_watcher_that_is_cut_off_keeps_nothing_from_others() {
     watcher.send("%watch processes p\n");
     assert!(watcher.blocks_until(|text| text.contains("one\n")).contains("out:p:"));
     // Its answer will have no end, and nothing is left to hold it.
-    let refused = "Error: The kernel has no memory for this request\n> ";
-    for size in [1 << 20, 70_000] {
-        for at in 0.. {
-            let mut client = kernel.client();
-            client.send(format!("set v{size}.{at} {}\nquit\n", "x".repeat(size)));
-            if String::from_utf8_lossy(&client.read_all()) == refused {
-                break;
-            }
-        }
-    }
+    fill_with_values(&kernel);
     let _ = watcher.stream.write_all(&vec![b'x'; 4 << 20]);
-    assert_eq!(String::from_utf8_lossy(&watcher.read_all()), refused);
+    assert_eq!(String::from_utf8_lossy(&watcher.read_all()), NO_MEMORY);
     client.ask("remove values v*");
     client.send("%watch processes p\n");
     client.blocks_until(|text| text.contains("one\n"));

@@ -46,7 +46,10 @@ impl Kernel {
             )));
         }
         let candidate = Candidate::open(path)?;
-        let held = self.state.tables.processes.unread() as usize + self.budget.held();
+        let tables = &self.state.tables;
+        // Each byte of a word may be escaped.
+        let of_processes = tables.processes.unread() as usize + 3 * tables.processes.words();
+        let held = of_processes + tables.value_bytes() + self.budget.held();
         // The snapshot, the buffer it grows from, and its copy in the new program.
         if !can_grow_to(4 * held) {
             return Err(Refusal::new("The kernel has no memory for a snapshot"));

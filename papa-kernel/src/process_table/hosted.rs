@@ -131,6 +131,13 @@ impl Hosted {
         self.spec.describes(wanted) && self.credentials == credentials.map(Kept)
     }
 
+    /// Bytes of the words it was started with, and of the note.
+    pub(crate) fn words(&self) -> usize {
+        let words = self.spec.argv.iter().map(|argument| argument.text().len());
+        let env = self.spec.env.iter().map(|(name, value)| name.len() + value.len());
+        words.chain(env).sum::<usize>() + self.spec.note.as_ref().map_or(0, Vec::len)
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.exit.is_none()
     }
