@@ -137,6 +137,7 @@ fn every_byte_reaches_a_slow_class_in_pieces() {
 fn a_stream_class_is_set_and_changed_while_the_watcher_runs() {
     let Some(env) = world("a stream class by command") else { return };
     module(&env, "streams", RECORDING);
+    // It prints all the time, also while the class is changed.
     let circusd = env.start(&format!(
         "[watcher:web]\ncmd = sh -c 'n=0; while :; do n=$((n+1)); echo $n; sleep 0.02; done'\n\
          stdout_stream.filename = {}\n",
