@@ -8,6 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{
@@ -70,6 +71,9 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// Something else than a socket is at the path.
+    #[error("Bind failed: '{}' exists and is not a socket; remove it or choose another path", .0.display())]
+    NotASocket(PathBuf),
     /// The socket cannot be made or set up.
     #[error("Could not {step} - {}", errno_text(source))]
     Socket {
@@ -80,7 +84,8 @@ pub enum BindError {
     },
 }
 
-/// Makes the socket. A file at the path of a unix socket is removed first, as papa does.
+/// Makes the socket. A socket that is at the path of a unix socket already is removed first, as papa does. Papa
+/// removes files, too; a slip in a path must not cost one.
 ///
 /// A host that is not a number is looked up, which may take as long as the system's resolver.
 ///
@@ -143,10 +148,7 @@ fn bind_path(spec: &SocketSpec) -> Result<Bound, BindError> {
         errno => failed(errno.into()),
     })?;
     let fd = new_socket(AddressFamily::Unix, spec.kind)?;
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
-    }
+    make_room(&path)?;
     let mode = spec.umask.map(|mask| Mode::from_bits_truncate(0o777 & !mask));
     if let Some(mode) = mode {
         // Linux takes the path's mode from the socket, less the process' umask: never too open,
@@ -166,6 +168,21 @@ fn bind_path(spec: &SocketSpec) -> Result<Bound, BindError> {
         return Err(error);
     }
     Ok(Bound { fd, host: None, port: None, path: Some(path) })
+}
+
+/// Removes the socket that has the path, or a link that leads to one or to nothing.
+fn make_room(path: &Path) -> Result<(), BindError> {
+    let failed = |source: io::Error| BindError::Path { path: path.to_owned(), source };
+    match std::fs::metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(BindError::NotASocket(path.to_owned()));
+        }
+        _ => {}
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Removes the path of a unix socket that is going.
@@ -261,6 +278,26 @@ mod tests {
             UnixStream::connect(&path).unwrap();
             drop(bound);
         }
+    }
+
+    #[test]
+    fn a_path_is_taken_from_a_socket_and_from_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, link] = ["file", "link"].map(|name| directory.path().join(name));
+        std::fs::write(&file, "precious").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&file, &link, &directory.path().to_owned()] {
+            let text = bind(&unix(path)).unwrap_err().to_string();
+            let end = "exists and is not a socket; remove it or choose another path";
+            assert!(text.ends_with(end), "{text}");
+        }
+        assert_eq!(std::fs::read_to_string(&link).unwrap(), "precious");
+
+        std::fs::remove_file(&file).unwrap();
+        drop(bind(&unix(&link)).unwrap()); // The link led to nothing; what is there now is a socket.
+        let bound = bind(&unix(&link)).unwrap();
+        UnixStream::connect(&link).unwrap();
+        drop(bound);
     }
 
     #[test]
