@@ -82,6 +82,10 @@ pub struct CircusConfig {
     pub papa_endpoint: Option<String>,
 }
 
+/// How many processes a watcher may want at most: Linux has no pids for more (proc_sys_kernel(5), `pid_max`), and a
+/// number with some digits too many must not keep circusd busy with counting.
+pub const MOST_PROCESSES: u32 = 4_194_304;
+
 /// `[watcher:NAME]`. Its JSON form is part of the notes that circusd keeps in the kernel (`watcher::intent`): a
 /// field that is renamed is forgotten by an upgrade.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

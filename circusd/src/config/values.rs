@@ -5,6 +5,7 @@
 //! "key = value: ".
 
 use super::ini::strip;
+use super::model::MOST_PROCESSES;
 use protocol::signal::Signal;
 
 /// `yes true on 1` or `no false off 0`, in any case.
@@ -21,6 +22,14 @@ pub(crate) fn integer(text: &str) -> Result<i64, String> {
     plain_digits(text)
         .and_then(|digits| digits.parse().ok())
         .ok_or_else(|| "not a whole number".to_owned())
+}
+
+/// How many processes are wanted; negative counts as 0.
+pub(crate) fn processes(text: &str) -> Result<i64, String> {
+    integer(text).and_then(|number| match number {
+        number if number <= i64::from(MOST_PROCESSES) => Ok(number),
+        _ => Err(format!("out of range; use at most {MOST_PROCESSES}")),
+    })
 }
 
 /// A whole number that fits the type.
@@ -115,6 +124,13 @@ mod tests {
             integer_as::<u16>("65536", "0 to 65535"),
             Err("out of range; use 0 to 65535".into())
         );
+    }
+
+    #[test]
+    fn no_more_processes_are_wanted_than_there_are_pids() {
+        assert_eq!(processes("4194304"), Ok(4_194_304));
+        assert_eq!(processes("-1"), Ok(-1));
+        assert_eq!(processes("4194305"), Err("out of range; use at most 4194304".into()));
     }
 
     #[test]

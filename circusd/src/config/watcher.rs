@@ -169,8 +169,9 @@ fn read_flags(keys: &mut SectionReader<'_>, names: &EnvNames, config: &mut Watch
 
 fn read_numbers(keys: &mut SectionReader<'_>, names: &EnvNames, config: &mut WatcherConfig) {
     use Severity::{Error, Refused};
+    config.numprocesses =
+        keys.value(Error, "numprocesses", names, config.numprocesses, values::processes);
     for (key, number, severity) in [
-        ("numprocesses", &mut config.numprocesses, Error),
         ("max_retry", &mut config.max_retry, Error),
         ("priority", &mut config.priority, Error),
         ("max_age", &mut config.max_age, Refused),

@@ -1,7 +1,7 @@
 //! What an option of `set` and `add` changes: from a checked value to the watcher's configuration.
 
 use crate::config::hook::TIMEOUT;
-use crate::config::model::{HookConfig, WatcherConfig};
+use crate::config::model::{HookConfig, MOST_PROCESSES, WatcherConfig};
 use indexmap::IndexMap;
 use protocol::circus::option::words;
 use protocol::signal::Signal;
@@ -109,6 +109,9 @@ fn apply_one(
     match key {
         "numprocesses" => {
             config.numprocesses = integer()?.max(0);
+            if config.numprocesses > MOST_PROCESSES.into() {
+                return Err(wrong("a number up to 4194304"));
+            }
             effects.resize = true;
         }
         "warmup_delay" => config.warmup_delay = seconds()?,
@@ -261,6 +264,15 @@ mod tests {
         let error = set(&mut config, json!({"cmd": "x", "numprocesses": 2})).unwrap_err();
         assert_eq!(error, SettingError::Singleton);
         assert_eq!(config, before);
+    }
+
+    #[test]
+    fn no_more_processes_are_wanted_than_there_are_pids() {
+        let mut config = WatcherConfig::new("web", "sleep 1");
+        set(&mut config, json!({"numprocesses": 4_194_304})).unwrap();
+        let error = set(&mut config, json!({"numprocesses": 99_999_999_999_i64})).unwrap_err();
+        assert!(error.to_string().ends_with("a number up to 4194304"), "{error}");
+        assert_eq!(config.numprocesses, 4_194_304);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::super::intent::Runs;
 use super::super::vocabulary::{Changes, Input, Renewal, Token};
 use super::Task;
 use crate::arbiter::gate::Permit;
+use crate::config::model::MOST_PROCESSES;
 use tokio::sync::oneshot;
 
 impl Task {
@@ -70,9 +71,27 @@ impl Task {
             Operation::Reload { .. } => Input::Reload(token, Renewal::Overlap),
             Operation::Restart => Input::Restart(token),
             Operation::Resize(change) => {
-                let desired = i64::from(self.state.desired()).saturating_add(change).max(0);
-                Input::Resize(token, u32::try_from(desired).unwrap_or(u32::MAX))
+                Input::Resize(token, resized(self.state.desired(), change))
             }
         })
+    }
+}
+
+/// So many processes more, or fewer.
+fn resized(desired: u32, change: i64) -> u32 {
+    let most = i64::from(MOST_PROCESSES);
+    let wanted = i64::from(desired).saturating_add(change).clamp(0, most);
+    u32::try_from(wanted).unwrap_or(MOST_PROCESSES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_stays_among_those_that_linux_has_pids_for() {
+        assert_eq!((resized(2, 3), resized(2, -3), resized(2, i64::MIN)), (5, 0, 0));
+        assert_eq!(resized(2, 99_999_999_999), MOST_PROCESSES);
+        assert_eq!(resized(MOST_PROCESSES, i64::MAX), MOST_PROCESSES);
     }
 }
