@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::ToSocketAddrs;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::warn;
@@ -311,6 +312,12 @@ fn row(fd: i64, name: &str, backlog: u32, place: Map<String, Value>) -> Value {
     Value::Object(row)
 }
 
+/// A relative path is meant from circusd's directory; the kernel has another.
+fn absolute(path: &str) -> Vec<u8> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    absolute.into_os_string().into_vec()
+}
+
 fn spec(config: &SocketConfig) -> SocketSpec {
     let family = match config.family {
         SocketFamily::Inet => Family::Inet,
@@ -332,7 +339,7 @@ fn spec(config: &SocketConfig) -> SocketSpec {
         backlog: u32::try_from(config.backlog).unwrap_or(0),
         host: inet.then(|| config.host.clone()),
         port: inet.then_some(config.port),
-        path: config.path.clone().map(String::into_bytes),
+        path: config.path.as_deref().map(absolute),
         umask: (!inet).then_some(config.umask),
         interface: config.interface.clone(),
         reuseport: config.so_reuseport,

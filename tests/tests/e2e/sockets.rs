@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 
 const SLEEPER: &str = "[watcher:z]\ncmd = sleep 1000\n";
 
@@ -133,16 +134,25 @@ fn a_socket_can_be_standard_input() {
 
 /// `socket_unix_exists`, `socket_unix_replace`
 #[test]
-fn a_file_in_the_way_is_kept_unless_it_may_be_replaced() {
+fn a_file_in_the_way_is_kept_and_a_socket_only_replaced_where_it_may_be() {
     let env = TestEnv::new();
     let path = env.path("s.sock");
     std::fs::write(&path, "in the way").expect("writable");
     let section = format!("[socket:s]\npath = {}\n{SLEEPER}", path.display());
+    let replacing = section.replace("path =", "replace = true\npath =");
+    for section in [&section, &replacing] {
+        env.write_ini(section);
+        let ended = env.spawn().wait();
+        assert_eq!(ended.code(), Some(1));
+        assert_eq!(std::fs::read_to_string(&path).expect("still there"), "in the way");
+    }
+    std::fs::remove_file(&path).expect("removable");
+    let old = UnixListener::bind(&path).expect("a socket");
     env.write_ini(&section);
-    let ended = env.spawn().wait();
-    assert_eq!(ended.code(), Some(1));
-    assert_eq!(std::fs::read_to_string(&path).expect("still there"), "in the way");
-    let section = section.replace("path =", "replace = true\npath =");
+    assert_eq!(env.spawn().wait().code(), Some(1));
+    UnixStream::connect(&path).expect("still the old one");
+    drop(old);
+    let section = replacing;
     let circusd = env.start(&section);
     assert!(std::fs::metadata(&path).expect("there").file_type().is_socket());
     drop(circusd);
@@ -163,6 +173,14 @@ fn a_socket_that_cannot_be_made_is_left_out_with_the_reason() {
     for name in ["bad", "bad2", "bad3"] {
         assert!(circusd.log().contains(&format!("[socket:{name}]")), "{}", circusd.log());
     }
+}
+
+/// As in the original, and as the man page says.
+#[test]
+fn a_relative_path_is_meant_from_the_directory_of_circusd() {
+    let env = TestEnv::new();
+    let _circusd = env.start(&format!("[socket:s]\npath = s.sock\n{SLEEPER}"));
+    UnixStream::connect(env.path("s.sock")).expect("it is there");
 }
 
 /// `socket_interface_option`
