@@ -18,6 +18,8 @@ pub enum Reach {
     Nobody,
     /// Somebody listens, and does not speak ZeroMQ.
     Stranger,
+    /// A ZeroMQ peer of a kind that answers no requests, such as circusd's own events.
+    Publisher,
     /// A ZeroMQ peer that did not answer.
     Peer,
 }
@@ -103,7 +105,7 @@ impl Client {
     /// [`CallError::InvalidEndpoint`], and [`CallError::Socket`] when the process is out of fds.
     pub fn connect(endpoint: Endpoint, timeout: Duration) -> Result<Self, CallError> {
         let context = zmq::Context::new();
-        let (socket, monitor) = open(&context)
+        let (socket, monitor) = open(&context, zmq::DEALER)
             .map_err(|source| CallError::Socket { endpoint: endpoint.clone(), source })?;
         endpoint.connect(&socket)?;
         Ok(Self { endpoint, timeout, socket, monitor })
@@ -153,7 +155,10 @@ impl Client {
                     patience.tell(begun.elapsed());
                     continue;
                 }
-                let reach = self.reach().map_err(|source| self.failed(source))?;
+                let reach = match self.reach().map_err(|source| self.failed(source))? {
+                    Reach::Stranger if self.publishes() => Reach::Publisher,
+                    reach => reach,
+                };
                 return Err(CallError::NoAnswer {
                     endpoint: self.endpoint.clone(),
                     timeout: self.timeout,
@@ -206,9 +211,7 @@ impl Client {
     fn reach(&self) -> Result<Reach, zmq::Error> {
         let mut reach = Reach::Nobody;
         while self.monitor.poll(zmq::POLLIN, 0)? > 0 {
-            let frames = self.monitor.recv_multipart(0)?;
-            let Some([low, high, ..]) = frames.first().map(Vec::as_slice) else { continue };
-            let event = u16::from_ne_bytes([*low, *high]);
+            let Some(event) = next_event(&self.monitor)? else { continue };
             reach = if event == zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw() {
                 Reach::Peer
             } else if event == zmq::SocketEvent::CONNECTED.to_raw() {
@@ -222,14 +225,42 @@ impl Client {
         Ok(reach)
     }
 
+    /// Whether a subscriber fits what listens there. ZeroMQ does not tell why it hangs up on a socket of another kind.
+    fn publishes(&self) -> bool {
+        const PATIENCE: i64 = 1_000; // Milliseconds; the answer comes at once if one comes at all.
+        let probe = || -> Result<bool, CallError> {
+            let failed = |source| self.failed(source);
+            let (subscriber, monitor) = open(&zmq::Context::new(), zmq::SUB).map_err(failed)?;
+            self.endpoint.connect(&subscriber)?;
+            let mut event = None;
+            while event.is_none_or(|event| event == zmq::SocketEvent::CONNECTED.to_raw())
+                && monitor.poll(zmq::POLLIN, PATIENCE).map_err(failed)? > 0
+            {
+                event = next_event(&monitor).map_err(failed)?;
+            }
+            Ok(event == Some(zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw()))
+        };
+        probe().unwrap_or(false)
+    }
+
     fn failed(&self, source: zmq::Error) -> CallError {
         CallError::Socket { endpoint: self.endpoint.clone(), source }
     }
 }
 
-/// A DEALER and the socket that reports on its connection.
-fn open(context: &zmq::Context) -> Result<(zmq::Socket, zmq::Socket), zmq::Error> {
-    let socket = context.socket(zmq::DEALER)?;
+/// What a monitor has to tell next (zmq_socket_monitor(3)).
+fn next_event(monitor: &zmq::Socket) -> Result<Option<u16>, zmq::Error> {
+    let frames = monitor.recv_multipart(0)?;
+    let number = frames.first().and_then(|frame| frame.first_chunk());
+    Ok(number.map(|bytes| u16::from_ne_bytes(*bytes)))
+}
+
+/// A socket and the one that reports on its connection.
+fn open(
+    context: &zmq::Context,
+    kind: zmq::SocketType,
+) -> Result<(zmq::Socket, zmq::Socket), zmq::Error> {
+    let socket = context.socket(kind)?;
     // An answer nobody waits for any more must not keep the process alive.
     socket.set_linger(0)?;
     socket.set_identity(fresh_id().as_bytes())?;
@@ -271,7 +302,20 @@ impl From<CallError> for CommandError {
                         "ssh has connected to {}, and nobody listens there; is circusd running?",
                         route.host
                     ),
-                    (Reach::Nobody, None) => "nobody listens there; is circusd running?".to_owned(),
+                    (Reach::Nobody, None) => endpoint.named_host().map_or_else(
+                        || "nobody listens there; is circusd running?".to_owned(),
+                        |host| {
+                            format!(
+                                "nobody listens there, or no machine is called `{host}`; is circusd \
+                                 running?"
+                            )
+                        },
+                    ),
+                    (Reach::Publisher, None) => {
+                        "what listens there takes no commands; is that circusd's pubsub_endpoint or \
+                         stats_endpoint instead of its endpoint?"
+                            .to_owned()
+                    }
                     (Reach::Stranger, None) => {
                         "something listens there that does not speak ZeroMQ; circusd is elsewhere"
                             .to_owned()

@@ -4,6 +4,7 @@
 use crate::config_file::ConfigFile;
 use crate::report::CommandError;
 use crate::ssh::{SshError, Tunnel};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -140,15 +141,29 @@ impl Endpoint {
             .map_err(|source| InvalidEndpoint { endpoint: self.clone(), source: Some(source) })
     }
 
-    /// Only the two kinds of address that circusd has are taken.
+    /// Only the two kinds of address that circusd has are taken. ZeroMQ would take port 65537 for port 1.
     ///
     /// # Errors
     /// [`InvalidEndpoint`].
     pub fn check(&self) -> Result<(), InvalidEndpoint> {
-        if ["tcp://", "ipc://"].iter().any(|scheme| self.address.starts_with(scheme)) {
+        let fits = match self.address.strip_prefix("tcp://") {
+            Some(address) => address
+                .rsplit_once(':')
+                .and_then(|(_, port)| port.parse().ok())
+                .is_some_and(|port: u16| port > 0),
+            None => self.address.starts_with("ipc://"),
+        };
+        if fits {
             return Ok(());
         }
         Err(InvalidEndpoint { endpoint: self.clone(), source: None })
+    }
+
+    /// The host, if it is a name that somebody has to look up.
+    pub fn named_host(&self) -> Option<&str> {
+        let (host, _) = self.address.strip_prefix("tcp://")?.rsplit_once(':')?;
+        let number = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        (host != "localhost" && number.is_err()).then_some(host)
     }
 
     /// Where the endpoint comes from, as a sentence.
@@ -185,6 +200,21 @@ impl From<InvalidEndpoint> for CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_a_port_that_exists_and_a_host_may_be_a_name() {
+        let endpoint = |address| Endpoint::choose(Service::Controller, Some(address), None, None);
+        for address in ["tcp://127.0.0.1:1", "tcp://[::1]:65535", "tcp://web1:5555", "ipc://x"] {
+            assert!(endpoint(address).check().is_ok(), "{address}");
+        }
+        for address in ["tcp://h:0", "tcp://h:65536", "tcp://h", "tcp://h:x", "udp://h:1", ""] {
+            assert!(endpoint(address).check().is_err(), "{address}");
+        }
+        assert_eq!(endpoint("tcp://web1:5555").named_host(), Some("web1"));
+        for address in ["tcp://localhost:1", "tcp://127.0.0.1:1", "tcp://[::1]:1", "ipc://web1:5"] {
+            assert_eq!(endpoint(address).named_host(), None, "{address}");
+        }
+    }
 
     #[test]
     fn the_option_wins_over_the_variable_and_that_over_the_file_and_that_over_the_default() {

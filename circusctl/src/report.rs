@@ -12,6 +12,20 @@
 use crate::colour::Colour;
 use std::fmt::Write as _;
 
+/// The end of a program that prints one text. That nobody reads it any more is no failure.
+#[cfg(any(feature = "plugins", feature = "stats"))]
+pub fn end_with(text: &str) -> std::process::ExitCode {
+    match crate::ui::out(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let report =
+                CommandError::local("could not write to standard output").cause(error.to_string());
+            crate::ui::err(&report.text(Colour::of_stderr()));
+            std::process::ExitCode::from(report.kind.code())
+        }
+        _ => std::process::ExitCode::SUCCESS,
+    }
+}
+
 /// Why a command failed, as far as a script needs to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -10,7 +10,7 @@ use super::{config_text, option_file};
 use crate::colour::Colour;
 use crate::endpoint::{Endpoint, Service, through_ssh};
 use crate::logging;
-use crate::report::CommandError;
+use crate::report::{CommandError, end_with};
 use crate::ssh::Tunnel;
 use crate::ui;
 use clap::{CommandFactory, Parser};
@@ -72,15 +72,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         (Some(_), _) => None,
     };
     match printed {
-        Some(printed) => print(&printed),
+        Some(printed) => end_with(&printed),
         None => report(serve(arguments)),
-    }
-}
-
-pub(super) fn print(text: &str) -> ExitCode {
-    match ui::out(text) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -155,6 +148,11 @@ fn values(config: Option<&str>, class: &str) -> Result<BTreeMap<String, String>,
     let Some(config) = config else { return Ok(BTreeMap::new()) };
     let path = Path::new(config);
     if !path.is_file() {
+        // The original drops what is no option; alone it can only be a file that is not there.
+        if !config.trim().is_empty() && !config.contains([':', '{']) {
+            let message = format!("--config {config}: neither KEY:VALUE nor a file that is there");
+            return Err(CommandError::local(message));
+        }
         return config_text::decode(config)
             .map_err(|reason| CommandError::local(format!("--config {reason}")));
     }
@@ -216,5 +214,11 @@ mod tests {
         let error = values(Some(&ini), "c.D").expect_err("not there").to_string();
         assert!(error.ends_with("circus.ini: has no [plugin:NAME] with `use = c.D`"), "{error}");
         assert!(values(None, "a.B").expect("nothing").is_empty());
+        assert!(values(Some(""), "a.B").expect("nothing").is_empty());
+        let gone = folder.path().join("gone").display().to_string();
+        for config in ["port", &gone, &folder.path().display().to_string()] {
+            let error = values(Some(config), "a.B").expect_err("no option").to_string();
+            assert!(error.ends_with(": neither KEY:VALUE nor a file that is there"), "{error}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 use super::cli::{self, Arguments};
 use super::interface::Plugin;
 use super::options::{OptionError, Options};
+use crate::report::end_with;
 use clap::{CommandFactory, FromArgMatches};
 use std::process::ExitCode;
 
@@ -46,7 +47,7 @@ pub fn run(
     let matches = tree.get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     if arguments.version {
-        return cli::print(&format!("{version}\n"));
+        return end_with(&format!("{version}\n"));
     }
     cli::report(cli::serve_own(&arguments, name, build))
 }

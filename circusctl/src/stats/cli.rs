@@ -4,7 +4,7 @@ use super::service::{self, ServiceError, Settings};
 use crate::colour::Colour;
 use crate::endpoint::{Endpoint, Service, through_ssh};
 use crate::logging;
-use crate::report::CommandError;
+use crate::report::{CommandError, end_with};
 use crate::ui;
 use clap::Parser;
 use std::ffi::OsString;
@@ -55,10 +55,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let name = OsString::from("circusd-stats");
     let arguments = Arguments::parse_from([name].into_iter().chain(arguments));
     if arguments.version {
-        return match ui::out(concat!(env!("CARGO_PKG_VERSION"), "\n")) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        };
+        return end_with(concat!(env!("CARGO_PKG_VERSION"), "\n"));
     }
     match serve(arguments) {
         Ok(()) => ExitCode::SUCCESS,

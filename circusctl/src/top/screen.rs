@@ -23,8 +23,9 @@ impl Screen {
     /// Standard output is no terminal.
     pub fn take() -> Result<Self, CommandError> {
         report_panics();
-        let terminal = take_over().map_err(|error| {
-            restore();
+        // Before that there is nothing to give back, and perhaps a file in place of a terminal.
+        let taken = enable_raw_mode().and_then(|()| take_over().inspect_err(|_| restore()));
+        let terminal = taken.map_err(|error| {
             CommandError::local("circus-top needs a terminal")
                 .cause(error.to_string())
                 .hint("--once prints one look, --json the same for programs")
@@ -62,7 +63,6 @@ impl Screen {
 }
 
 fn take_over() -> io::Result<DefaultTerminal> {
-    enable_raw_mode()?;
     execute!(io::stdout(), EnterAlternateScreen)?;
     DefaultTerminal::new(CrosstermBackend::new(io::stdout()))
 }

@@ -147,6 +147,19 @@ fn a_server_that_is_no_circusd_is_recognised() {
 }
 
 #[test]
+fn an_endpoint_that_takes_no_commands_is_recognised() {
+    let context = zmq::Context::new();
+    for kind in [zmq::PUB, zmq::XPUB] {
+        let events = context.socket(kind).expect("a socket");
+        events.bind("tcp://127.0.0.1:*").expect("a free port");
+        let endpoint = events.get_last_endpoint().expect("bound").expect("text");
+        let ran = run(&["--timeout", "1", "--endpoint", &endpoint, "list"]);
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.contains("hint: what listens there takes no commands"), "{ran:?}");
+    }
+}
+
+#[test]
 fn a_reply_that_is_no_reply_is_one_clear_sentence() {
     for (reply, cause) in [
         ("<html>", "not JSON"),
@@ -181,7 +194,8 @@ fn replies_to_other_requests_are_dropped() {
 
 #[test]
 fn a_text_that_is_no_endpoint_is_refused_at_once() {
-    for endpoint in ["nonsense", "tcp://", "tcp://127.0.0.1", "udp://127.0.0.1:5555", ""] {
+    let port = "tcp://127.0.0.1:65537";
+    for endpoint in ["nonsense", "tcp://", "tcp://127.0.0.1", port, "udp://127.0.0.1:5555", ""] {
         let ran = run(&["--endpoint", endpoint, "list"]);
         assert_eq!(ran.code, 1);
         let first = format!("error: `{endpoint}` is not an endpoint\n");

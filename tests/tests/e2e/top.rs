@@ -253,6 +253,8 @@ fn what_cannot_be_read_is_told_in_one_sentence() {
     let (code, text) = told(&["--endpoint", &nobody]);
     assert_eq!(code, Some(1));
     assert!(text.starts_with("error: circus-top needs a terminal"), "{text}");
+    let output = run(&circus_top, &["--endpoint", &nobody]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "no control characters for nobody");
     let (code, _) = told(&["--sort", "colour"]);
     assert_eq!(code, Some(2));
 }
