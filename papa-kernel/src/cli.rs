@@ -92,11 +92,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match said {
         Ok(text) => {
-            if let Some(text) = text {
+            match text.map(|text| writeln!(std::io::stdout(), "{text}")) {
                 // A reader that has gone wants no more of it.
-                let _ = writeln!(std::io::stdout(), "{text}");
+                Some(Err(error)) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    fail(format_args!("cannot write to standard output: {error}"), 1)
+                }
+                _ => ExitCode::SUCCESS,
             }
-            ExitCode::SUCCESS
         }
         Err(error) => fail(error, 1),
     }
