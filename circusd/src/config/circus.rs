@@ -74,8 +74,9 @@ pub(crate) fn read(ini: &Ini, names: &EnvNames, report: &mut Report) -> CircusCo
     config.debug_gc = keys.value(error, "debug_gc", names, config.debug_gc, values::boolean);
 
     let or = |text: Option<String>, default: String| text.unwrap_or(default);
-    config.endpoint = or(keys.raw("endpoint", names), config.endpoint);
-    config.pubsub_endpoint = or(keys.raw("pubsub_endpoint", names), config.pubsub_endpoint);
+    config.endpoint = keys.value(error, "endpoint", names, config.endpoint, values::endpoint);
+    config.pubsub_endpoint =
+        keys.value(error, "pubsub_endpoint", names, config.pubsub_endpoint, values::endpoint);
     config.multicast_endpoint =
         or(keys.raw("multicast_endpoint", names), config.multicast_endpoint);
     config.httpd_host = or(keys.raw("httpd_host", names), config.httpd_host);
@@ -114,8 +115,14 @@ fn read_stats(keys: &mut SectionReader<'_>, names: &EnvNames, config: &mut Circu
         };
         keys.key_problem(Severity::Warning, "stats_endpoint", None, message);
     }
-    if endpoint.is_some() {
-        config.stats_endpoint = endpoint;
+    if let Some(endpoint) = endpoint {
+        match values::endpoint(&endpoint) {
+            Err(message) if config.statsd => {
+                keys.key_problem(Severity::Error, "stats_endpoint", Some(endpoint), message);
+            }
+            Ok(endpoint) => config.stats_endpoint = Some(endpoint),
+            Err(_) => config.stats_endpoint = Some(endpoint),
+        }
     }
     config.stats_interval = keys.value(
         Severity::Error,

@@ -56,9 +56,9 @@ impl EnvTable {
         let scoped = ini
             .names()
             .filter_map(|section| {
-                let patterns = section.strip_prefix(SCOPED)?.split(',');
+                let patterns = patterns(section)?;
                 let variables = raw(ini.entries(section)?).collect();
-                Some((patterns.map(|p| strip(p).to_owned()).collect(), variables))
+                Some((patterns, variables))
             })
             .collect();
         Self { global, local, scoped }
@@ -86,6 +86,12 @@ impl EnvTable {
         lay_over(&mut all, variables);
         EnvNames::new(&all)
     }
+}
+
+/// The patterns of an `[env:A,B*]`; none for any other section.
+pub(crate) fn patterns(section: &str) -> Option<Vec<String>> {
+    let patterns = section.strip_prefix(SCOPED)?.split(',');
+    Some(patterns.map(|pattern| strip(pattern).to_owned()).collect())
 }
 
 fn raw(entries: Entries) -> impl Iterator<Item = (String, String)> {

@@ -262,8 +262,15 @@ impl LineReader<'_> {
                     Some(section) => &mut section.entries,
                     None => &mut self.ini.defaults,
                 };
-                if entries.contains_key(key) {
+                if let Some(first) = entries.get(key) {
                     *open = None;
+                    // In a file that includes this one it stands on purpose.
+                    if Arc::ptr_eq(&first.place.file, self.file) {
+                        let line = first.place.line;
+                        let (section, key) = (section.clone(), key.to_owned());
+                        let message = format!("is given twice; what counts is line {line}");
+                        self.report_key(section, key, message);
+                    }
                 } else {
                     let inherited = section == DEFAULT;
                     let entry = Entry { value: first_line(rest).to_owned(), place, inherited };
@@ -279,6 +286,19 @@ impl LineReader<'_> {
                 }
             }
         }
+    }
+
+    fn report_key(&mut self, section: String, key: String, message: String) {
+        let place = self.place();
+        let problem = Problem {
+            file: place.file.to_path_buf(),
+            line: place.number(),
+            section: Some(section),
+            key: Some(key),
+            value: None,
+            message,
+        };
+        self.report.add(Severity::Warning, problem);
     }
 
     fn place(&self) -> Place {
@@ -377,6 +397,15 @@ mod tests {
     #[test]
     fn continuation_lines_of_a_repeated_key_are_dropped_with_it() {
         assert_eq!(values("[s]\na = 1\na = 2\n  three\n"), pairs(&[("a", "1")]));
+    }
+
+    #[test]
+    fn a_repeated_key_is_warned_about_unless_another_file_has_it_too() {
+        let (mut ini, mut report) = read("[s]\na = 1\nb = 2\n[s]\na = 3\n");
+        let expected = "test.ini:5: [s] a: is given twice; what counts is line 2";
+        assert_eq!(report.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+        ini.add(&Arc::from(Path::new("other.ini")), "[s]\nb = 4\n", &mut report);
+        assert_eq!(report.warnings.len(), 1);
     }
 
     #[test]

@@ -3,13 +3,13 @@
 //! Reads files and nothing else: the environment is handed in, users, hooks and stream classes are
 //! looked up by those who need them.
 
-use super::env::{EnvNames, EnvTable, Variables};
+use super::env::{self, EnvNames, EnvTable, Variables};
 use super::expand::references;
 use super::ini::{Ini, Place, Sections};
 use super::model::{Config, SocketConfig, WatcherConfig};
 use super::near_miss;
 use super::problem::{ConfigErrors, Problem, Report, Severity, Warning};
-use super::{circus, include, plugin, socket, watcher};
+use super::{circus, include, pattern, plugin, socket, watcher};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -94,6 +94,7 @@ fn read_sections(
             warn_of_unknown_section(ini, section, report);
         }
     }
+    warn_of_idle_environments(ini, report);
     watchers.retain(|(section, config)| fits_its_sockets(ini, section, config, &sockets, report));
     let mut watchers: Vec<_> = watchers.into_iter().map(|(_, config)| config).collect();
     watchers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -187,13 +188,34 @@ fn refuse_key(ini: &Ini, section: &str, key: &str, message: String, report: &mut
     report.add(Severity::Refused, problem);
 }
 
+/// An `[env:...]` that fits no watcher was probably meant for one of another name.
+fn warn_of_idle_environments(ini: &Ini, report: &mut Report) {
+    let name = |section: &str| match section.strip_prefix(watcher::PREFIX) {
+        Some(name) => {
+            let named = ini.entries(section).and_then(|mut entries| entries.shift_remove("name"));
+            Some(named.map_or_else(|| name.to_owned(), |entry| entry.value))
+        }
+        None => section.starts_with(plugin::PREFIX).then(|| section.to_owned()),
+    };
+    let mut watchers: Vec<String> = ini.names().filter_map(name).collect();
+    watchers.push("circusd-stats".to_owned());
+    for section in ini.names() {
+        let Some(patterns) = env::patterns(section) else { continue };
+        let fits = |name: &String| patterns.iter().any(|p| pattern::matches(p, name));
+        if !watchers.iter().any(fits) {
+            let message = "has no effect; no watcher has a name that it fits".to_owned();
+            report.add(Severity::Warning, at_header(ini, section, message));
+        }
+    }
+}
+
 /// Other sections are ignored; one that looks like a slip is mentioned.
 fn warn_of_unknown_section(ini: &Ini, section: &str, report: &mut Report) {
     const KINDS: &[&str] = &["watcher", "socket", "plugin", "env", "circus"];
     if section == "circus" || section == "env" || section.starts_with("env:") {
         return;
     }
-    let kind = section.split(':').next().unwrap_or(section).trim();
+    let kind = section.split(|c: char| c == ':' || c.is_whitespace()).next().unwrap_or(section);
     if let Some(meant) = near_miss::nearest(kind, KINDS) {
         let header = if meant == "circus" { meant.to_owned() } else { format!("{meant}:NAME") };
         let message = format!("the section is ignored; did you mean [{header}]?");
@@ -331,6 +353,21 @@ mod tests {
                 "circus.ini:7: [watcher:w] numproceses: not a known key; \
                  did you mean `numprocesses`?",
                 "circus.ini:9: [watcher:empty] the section is empty and has no effect",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_environment_for_nobody_and_a_section_without_its_colon_are_warned_about() {
+        let text = "[watcher:w]\ncmd = x\n[watcher:old]\nname = new\ncmd = x\n[plugin:p]\nuse = a.B\n\
+                    [env:w*,other]\nA = 1\n[env:new]\nA = 1\n[env:plugin:p]\nA = 1\n\
+                    [env:old]\nA = 1\n[watcher web]\ncmd = x\n";
+        let loaded = load_text(text).expect("usable");
+        assert_eq!(
+            lines(&loaded.warnings),
+            [
+                "circus.ini:16: [watcher web] the section is ignored; did you mean [watcher:NAME]?",
+                "circus.ini:14: [env:old] has no effect; no watcher has a name that it fits",
             ]
         );
     }

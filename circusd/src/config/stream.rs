@@ -74,6 +74,9 @@ fn check(keys: &mut SectionReader<'_>, kind: &str, options: &IndexMap<String, St
         );
         return refuse(keys, "class", message);
     }
+    if class.ends_with("FileStream") && options.get("filename").is_none_or(|name| name.is_empty()) {
+        refuse(keys, "filename", "is missing; name the log file".to_owned());
+    }
     for option in NUMBERS {
         if let Some(Err(message)) = options.get(*option).map(|text| values::integer(text)) {
             refuse(keys, option, message);

@@ -54,6 +54,23 @@ pub(crate) fn stats_interval(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "not an interval; use 0.1 to 3600 seconds".to_owned())
 }
 
+/// Where circusd or one of its helpers can listen by ZeroMQ.
+pub(crate) fn endpoint(text: &str) -> Result<String, String> {
+    let text = strip(text);
+    let port = |port: &str| port == "*" || port.parse::<u16>().is_ok();
+    let fits = match (text.strip_prefix("ipc://"), text.strip_prefix("tcp://")) {
+        (Some(path), _) => !path.is_empty(),
+        (_, Some(address)) => {
+            address.rsplit_once(':').is_some_and(|(host, last)| !host.is_empty() && port(last))
+        }
+        _ => false,
+    };
+    if fits {
+        return Ok(text.to_owned());
+    }
+    Err("not an endpoint; use tcp://HOST:PORT or ipc:///PATH".to_owned())
+}
+
 /// A umask in octal, `022` or `0o22`.
 pub(crate) fn umask(text: &str) -> Result<u32, String> {
     let text = strip(text);
@@ -151,6 +168,18 @@ mod tests {
         }
         for text in ["", "8", "-1", "+7", "1000"] {
             assert!(umask(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_have_a_place_to_listen_at() {
+        for text in ["tcp://127.0.0.1:5555", "tcp://*:*", "tcp://[::1]:1", "ipc://x", "ipc://@x"] {
+            assert_eq!(endpoint(&format!("\n  {text}")).as_deref(), Ok(text));
+        }
+        for text in
+            ["", "x", "tcp://", "tcp://h", "tcp://:1", "tcp://h:65536", "ipc://", "udp://h:1"]
+        {
+            assert!(endpoint(text).is_err(), "{text}");
         }
     }
 

@@ -112,7 +112,7 @@ pub trait ExactSink {
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// An option has a bad value.
-    #[error("`{key} = {value}`: {expected}")]
+    #[error("`{key} = {value}` cannot be used; give {expected}")]
     BadOption {
         /// The option, without `stdout_stream.`.
         key: String,

@@ -53,7 +53,12 @@ fn an_endpoint_that_cannot_be_had_is_named_with_its_key() {
     for (endpoint, pubsub, part) in [
         (taken.as_str(), free.as_str(), "[circus] endpoint): the address is in use"),
         (&free, &taken, "[circus] pubsub_endpoint): the address is in use"),
-        ("nonsense", &free, "[circus] endpoint): not an endpoint"),
+        ("nonsense", &free, "circus.ini:2: [circus] endpoint = nonsense: not an endpoint"),
+        (
+            &free,
+            "tcp://127.0.0.1:65537",
+            "pubsub_endpoint = tcp://127.0.0.1:65537: not an endpoint",
+        ),
     ] {
         let env = TestEnv::new();
         let circus = format!("endpoint = {endpoint}\npubsub_endpoint = {pubsub}");

@@ -207,5 +207,8 @@ fn a_missing_directory_is_named() {
 fn a_bad_number_is_named() {
     let options = options(&[("filename", "x"), ("max_bytes", "1k")]);
     let error = FileStream::from_options(&options).err().expect("1k is no number");
-    assert_eq!(error.to_string(), "`max_bytes = 1k`: a whole number, 0 or more");
+    assert_eq!(
+        error.to_string(),
+        "`max_bytes = 1k` cannot be used; give a whole number, 0 or more"
+    );
 }
