@@ -5,8 +5,12 @@ use crate::command::{Begun, Upgrade};
 use crate::outcome::{Ending, Output, print, print_json};
 use crate::report::CommandError;
 use crate::session::Session;
+use serde_json::Map;
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// The least time to wait for a sign of life.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// How long circusd may take to check a program that is to take over.
 const UPGRADE_CHECKS: Duration = Duration::from_secs(90);
@@ -24,7 +28,9 @@ const UPGRADE_PAUSE: Duration = Duration::from_millis(100);
 pub fn run(session: &Session, output: Output, upgrade: &Upgrade) -> Result<(), Ending> {
     // The usual patience with an answer is too short for a start; a longer one was asked for.
     let within = session.timeout().max(UPGRADE_WITHIN);
-    // Checking the program takes its time.
+    // Checking the program takes its time, so whether anybody is there is asked before.
+    let mut client = session.client_with(session.timeout().max(SIGN_OF_LIFE))?;
+    client.call("numwatchers", Map::new())?;
     let mut client = session.client_with(session.timeout().max(UPGRADE_CHECKS))?;
     let response = client.call("upgrade", upgrade.properties(within)?)?;
     if let Some(refusal) = client::refusal(&response) {

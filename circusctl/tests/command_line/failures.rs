@@ -147,6 +147,16 @@ fn a_server_that_is_no_circusd_is_recognised() {
 }
 
 #[test]
+fn an_upgrade_does_not_wait_long_for_nobody() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let endpoint = format!("tcp://{}", listener.local_addr().expect("bound"));
+    drop(listener);
+    let ran = run(&["--timeout", "1", "--endpoint", &endpoint, "upgrade"]);
+    let first = format!("error: no circusd answers at {endpoint} within 1 s\n");
+    assert!(ran.code == 1 && ran.stderr.starts_with(&first), "{ran:?}");
+}
+
+#[test]
 fn an_endpoint_that_takes_no_commands_is_recognised() {
     let context = zmq::Context::new();
     for kind in [zmq::PUB, zmq::XPUB] {
