@@ -50,7 +50,10 @@ impl Matcher {
             MatchMethod::Regex => format!("^(?:{name})"),
         };
         let bad = |error: regex::Error| {
-            Failure::new(Errno::Message, format!("pattern {name} cannot be read: {error}"))
+            // The lines before the last one show the pattern, with what was put around it.
+            let text = error.to_string();
+            let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            Failure::new(Errno::Message, format!("pattern {name} cannot be read: {reason}"))
         };
         // Not in lower case like the names: that would make another class of a `\D`.
         let mut builder = RegexBuilder::new(&pattern);
@@ -141,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_pattern_that_cannot_be_read_is_an_error() {
-        assert!(Matcher::new("(", MatchMethod::Regex).is_err());
+        let failure = Matcher::new("(", MatchMethod::Regex).err().expect("it is not closed");
+        assert_eq!(failure.reason, "pattern ( cannot be read: unclosed group");
         assert!(Matcher::new("a{100000}{100000}", MatchMethod::Regex).is_err());
     }
 }

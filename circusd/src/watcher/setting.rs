@@ -102,6 +102,9 @@ fn apply_one(
         return set_hook(config, hook, value).ok_or(wrong("a dotted name or a command"));
     }
     if let Some(limit) = key.strip_prefix("rlimit_") {
+        if value.as_i64().is_some_and(|limit| limit < -1) {
+            return Err(wrong("0 or more, or -1 for no limit"));
+        }
         config.rlimits.insert(limit.to_ascii_lowercase(), value.as_i64());
         effects.reload = true;
         return Ok(());
@@ -157,7 +160,7 @@ fn apply_one(
                 "max_age_variance" => config.max_age_variance = integer()?,
                 "use_papa" => {
                     if flag()? != config.use_papa {
-                        return Err(wrong("what it is; it cannot change while the watcher exists"));
+                        return Err(wrong("it stays as it is while the watcher exists"));
                     }
                     effects.reload = false;
                 }
@@ -273,6 +276,15 @@ mod tests {
         let error = set(&mut config, json!({"numprocesses": 99_999_999_999_i64})).unwrap_err();
         assert!(error.to_string().ends_with("a number up to 4194304"), "{error}");
         assert_eq!(config.numprocesses, 4_194_304);
+    }
+
+    #[test]
+    fn a_limit_below_none_is_refused_as_in_the_file() {
+        let mut config = WatcherConfig::new("web", "sleep 1");
+        set(&mut config, json!({"rlimit_nofile": -1, "rlimit_core": null})).unwrap();
+        let error = set(&mut config, json!({"rlimit_nofile": -5})).unwrap_err();
+        let expected = "'rlimit_nofile' cannot be -5: 0 or more, or -1 for no limit";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]
