@@ -1,5 +1,6 @@
 //! The command line of circusd, and the one place that prints and picks the exit code.
 
+use crate::check;
 use crate::config::Loaded;
 use crate::config::{self, ConfigErrors};
 use crate::daemon::Surroundings;
@@ -7,6 +8,7 @@ use crate::daemon::{self, DaemonError, Ended};
 use crate::environment;
 use crate::logging::{self, CommandLine, DaemonLog, LogError};
 use crate::notify::{Notifier, OWN_VARIABLES};
+use crate::papa::endpoint::BadEndpoint;
 use crate::python::package;
 use crate::role::Role;
 use crate::upgrade::candidate;
@@ -66,6 +68,8 @@ struct Arguments {
 enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Papa(#[from] BadEndpoint),
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("cannot go into the background: {0}")]
@@ -161,7 +165,8 @@ fn run(
     let loaded = config::load(path, &environment)?;
     if arguments.check {
         log_options(arguments).settings(&loaded.config.circus)?;
-        for warning in &loaded.warnings {
+        let doubts = check::doubts(&loaded.config, &environment)?;
+        for warning in loaded.warnings.iter().map(ToString::to_string).chain(doubts) {
             let _ = writeln!(io::stderr(), "warning: {warning}");
         }
         for refused in &loaded.refused {

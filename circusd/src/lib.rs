@@ -40,6 +40,7 @@
 
 mod arbiter;
 mod cause;
+mod check;
 mod cli;
 mod config;
 mod controller;

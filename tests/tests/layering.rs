@@ -77,7 +77,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
             &["arbiter"],
             &["controller"],
             &["metrics", "notify", "pidfile"],
-            &["environment", "serving"],
+            &["check", "environment", "serving"],
             &["fuzz", "library"],
             &["signals"],
             &["daemon"],

@@ -206,14 +206,18 @@ pub fn warmup_delay(config: &Config) -> Duration {
     Duration::from_secs(u64::try_from(config.circus.warmup_delay).unwrap_or(0))
 }
 
+/// Whether a watcher or socket is to live in a kernel.
+pub fn needs_kernel(config: &Config) -> bool {
+    config.watchers.iter().any(|watcher| watcher.use_papa)
+        || config.sockets.iter().any(|socket| socket.use_papa)
+}
+
 /// The kernel, when a watcher or socket wants one; started if none answers.
 ///
 /// # Errors
 /// [`BuildError`].
 pub async fn kernel_for(config: &Config) -> Result<Option<KernelClient>, BuildError> {
-    let wanted = config.watchers.iter().any(|watcher| watcher.use_papa)
-        || config.sockets.iter().any(|socket| socket.use_papa);
-    if !wanted {
+    if !needs_kernel(config) {
         return Ok(None);
     }
     let endpoint = PapaEndpoint::parse(config.circus.papa_endpoint.as_deref())?;

@@ -93,3 +93,25 @@ fn a_check_of_the_file_tells_what_would_be_left_out() {
     assert_eq!(String::from_utf8_lossy(printed), "ok, but what has an error is left out\n");
     assert!(output.status.success(), "circusd starts with the rest");
 }
+
+#[test]
+fn a_check_of_the_file_tells_what_would_not_start() {
+    let env = TestEnv::new();
+    env.write_ini(
+        "[watcher:a]\ncmd = sleep \"1000\n[watcher:b]\ncmd = true\nuid = nobody-of-this-name\n",
+    );
+    let output = env.command().arg("--check").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    for part in ["[watcher:a] cannot be started: ", "[watcher:b] uid = nobody-of-this-name: "] {
+        assert!(said.contains(&format!("warning: {part}")), "{said}");
+    }
+    assert!(output.status.success(), "circusd starts all the same");
+
+    let ini = format!("[circus]\npapa_endpoint = tcp://10.0.0.1:20202\nuse_papa = true\n{ONE}");
+    fs::write(env.path("circus.ini"), ini).expect("writable");
+    let said = refused(&env, &["--check"], 1);
+    assert!(
+        sentence(&said).starts_with("circusd: [circus] papa_endpoint = tcp://10.0.0.1:20202"),
+        "{said}"
+    );
+}
