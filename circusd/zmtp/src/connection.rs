@@ -20,6 +20,9 @@ const BURST: usize = 64;
 /// Bytes that there is room for when something is read. A buffer that has grown beyond twice that is not kept.
 const CHUNK: usize = 8192;
 
+/// Bytes of a heartbeat that come back; libzmq sends back no more either.
+const LONGEST_CONTEXT: usize = 16;
+
 /// What others know of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
@@ -70,7 +73,11 @@ pub(crate) async fn serve<I: Inbound>(
         received: BytesMut::new(),
         sending: VecDeque::new(),
     };
-    let greeted = time::timeout(GREETING_PATIENCE, connection.greet()).await??;
+    let greeted = tokio::select! {
+        greeted = time::timeout(GREETING_PATIENCE, connection.greet()) => greeted??,
+        // Nothing can wait for who has not been greeted: the endpoint is closed.
+        () = peer.outgoing.changed() => return Ok(()),
+    };
     if let Some(Greeted { identity }) = greeted {
         // Nobody else sets it.
         let _ = peer.identity.set(identity);
@@ -97,17 +104,25 @@ impl<I: Inbound> Connection<'_, I> {
                 self.stream.ready(Interest::WRITABLE).await?;
             }
             let mut reply = BytesMut::new();
-            let greeted = handshake.take(&mut self.received, &mut reply)?;
-            if !reply.is_empty() {
+            let taken = handshake.take(&mut self.received, &mut reply);
+            let answered = !reply.is_empty();
+            if answered {
                 self.sending.push_back(reply.freeze());
-            } else if greeted.is_none() {
-                self.stream.ready(Interest::READABLE).await?;
-                if self.read()? == Read::End {
-                    return Ok(None);
-                }
             }
-            if greeted.is_some() {
-                return Ok(greeted);
+            match taken {
+                Ok(Some(greeted)) => return Ok(Some(greeted)),
+                Ok(None) if answered => {}
+                Ok(None) => {
+                    self.stream.ready(Interest::READABLE).await?;
+                    if self.read()? == Read::End {
+                        return Ok(None);
+                    }
+                }
+                Err(violation) => {
+                    // What we are tells it why it is cut off.
+                    self.write()?;
+                    return Err(violation.into());
+                }
             }
         }
     }
@@ -209,7 +224,8 @@ enum Read {
     End,
 }
 
-/// What a client that asks whether we are alive is told (ZMTP 3.1: a time to live, then a context that comes back).
+/// What a client that asks whether we are alive is told (ZMTP 3.1: a time to live, then a context of at most 16 bytes
+/// that comes back).
 fn pong(frame: &Frame) -> Result<Option<Bytes>, Violation> {
     if !frame.command {
         return Ok(None);
@@ -219,5 +235,5 @@ fn pong(frame: &Frame) -> Result<Option<Bytes>, Violation> {
         return Ok(None);
     }
     let context = data.get(2..).ok_or(Violation::Command)?;
-    Ok(Some(frame::command("PONG", context)))
+    Ok(Some(frame::command("PONG", &context[..context.len().min(LONGEST_CONTEXT)])))
 }

@@ -149,6 +149,11 @@ async fn heartbeats_are_answered() {
         let mut pong = [0; 10];
         socket.read_exact(&mut pong).unwrap();
         assert_eq!(&pong, b"\x04\x08\x04PONGctx");
+        let long = [&b"\x04\x4b\x04PING\0\0"[..], &[7; 68]].concat();
+        socket.write_all(&long).unwrap();
+        let mut pong = [0; 2 + 5 + 16];
+        socket.read_exact(&mut pong).unwrap();
+        assert_eq!(pong, *[&b"\x04\x15\x04PONG"[..], &[7; 16]].concat());
     })
     .await;
 }
@@ -181,6 +186,38 @@ async fn who_speaks_something_else_is_cut_off_and_nobody_else_notices() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_does_not_go_with_us_is_told_what_we_are_first() {
+    let place = Place::new();
+    let path = place.path();
+    let _server = echo(place.bind());
+    blocking(move || {
+        let mut socket = UnixStream::connect(path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(&greeting("SUB")).unwrap();
+        let mut heard = Vec::new();
+        socket.read_to_end(&mut heard).unwrap();
+        assert!(heard.ends_with(b"\x05READY\x0bSocket-Type\0\0\0\x06ROUTER"), "{heard:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_not_said_what_it_is_does_not_hold_up_the_end() {
+    let place = Place::new();
+    let (requests, _incoming) = mpsc::channel(1);
+    let mut router = Router::serve(place.bind(), requests).unwrap();
+    let mut silent = UnixStream::connect(place.path()).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
+    let greeted = blocking(move || silent.read_exact(&mut [0; 11]).map(|()| silent));
+    let _silent = tokio::select! {
+        greeted = greeted => greeted.unwrap(),
+        never = router.attend() => match never {},
+    };
+    let long = 100 * PATIENCE;
+    time::timeout(PATIENCE, router.close(long)).await.unwrap();
 }
 
 #[tokio::test]
