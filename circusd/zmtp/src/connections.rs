@@ -2,6 +2,7 @@
 
 use crate::connection::{self, Fault, Inbound, Peer};
 use crate::listener::{Accepting, Listener, Stream};
+use nix::sys::resource::{Resource, getrlimit};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
 use tracing::{debug, warn};
 
-/// Clients of an endpoint at the same time. Processes need descriptors, too.
+/// Clients of an endpoint at the same time, however many descriptors there are.
 const MOST: usize = 1024;
 /// How long nobody is accepted when the system has no descriptor left.
 const RECOVERY: Duration = Duration::from_millis(200);
@@ -23,6 +24,8 @@ pub(crate) struct Connections {
     peers: HashMap<u64, Arc<Peer>>,
     tasks: JoinSet<u64>,
     last: u64,
+    /// So many at the same time.
+    places: usize,
     /// Somebody had to be turned away since there was room the last time.
     full: bool,
     /// Nobody is accepted before.
@@ -31,7 +34,9 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new(listener: Listener) -> io::Result<Self> {
+        let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
         Ok(Self {
+            places: places(descriptors),
             accepting: listener.watch()?,
             peers: HashMap::new(),
             tasks: JoinSet::new(),
@@ -68,9 +73,12 @@ impl Connections {
     }
 
     fn admit<I: Inbound>(&mut self, stream: Stream, inbound: impl Fn(u64) -> I) {
-        if self.peers.len() >= MOST {
+        if self.peers.len() >= self.places {
             if !std::mem::replace(&mut self.full, true) {
-                warn!("{MOST} clients are connected; others are turned away until some leave");
+                warn!(
+                    "{} clients are connected; others are turned away until some leave",
+                    self.places
+                );
             }
             return;
         }
@@ -107,6 +115,12 @@ impl Connections {
         // Those that do not read are cut off with the set.
         let _ = time::timeout(patience, async { while tasks.join_next().await.is_some() {} }).await;
     }
+}
+
+/// Clients of an endpoint in a process that may have so many descriptors. Two endpoints leave half of them, since
+/// nobody who connects may keep processes from being started.
+fn places(descriptors: u64) -> usize {
+    usize::try_from(descriptors / 4).map_or(MOST, |places| places.min(MOST))
 }
 
 /// The next client, not before the end of a pause.
