@@ -22,6 +22,9 @@ pub enum BindError {
     /// The host is neither an address of this machine nor the name of one or of an interface.
     #[error("`{0}` is neither an address nor an interface of this machine")]
     Host(String),
+    /// The path does not go into an address.
+    #[error("the path of an ipc:// endpoint has at most 107 bytes, and no NUL")]
+    Path,
     /// Something else has it.
     #[error("the address is in use; is another one running?")]
     InUse,
@@ -69,7 +72,9 @@ impl Listener {
             let listener = StdTcpListener::bind(&tcp_addresses(address)?[..])?;
             listener.set_nonblocking(true)?;
             Kind::Tcp(listener)
-        } else if let Some(path) = endpoint.strip_prefix("ipc://").filter(|path| !path.is_empty()) {
+        } else if let Some(path) =
+            endpoint.strip_prefix("ipc://").filter(|path| !matches!(*path, "" | "@"))
+        {
             let listener = bind_unix(path)?;
             listener.set_nonblocking(true)?;
             Kind::Unix(listener)
@@ -101,6 +106,8 @@ impl Listener {
 
 fn tcp_addresses(address: &str) -> Result<Vec<SocketAddr>, BindError> {
     let (host, port) = address.rsplit_once(':').ok_or(BindError::Malformed)?;
+    // libzmq does not mind what stands behind the number, and a slash is what people write.
+    let port = port.trim_end_matches('/');
     let port = if port == "*" { 0 } else { port.parse().map_err(|_| BindError::Malformed)? };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if bare == "*" {
@@ -129,16 +136,19 @@ fn interface(name: &str) -> Option<Ipv4Addr> {
         .find_map(|interface| Some(interface.address?.as_sockaddr_in()?.ip()))
 }
 
-fn bind_unix(path: &str) -> io::Result<StdUnixListener> {
-    if let Some(name) = path.strip_prefix('@') {
-        return StdUnixListener::bind_addr(&UnixAddr::from_abstract_name(name)?);
-    }
-    let path = Path::new(path);
+fn bind_unix(path: &str) -> Result<StdUnixListener, BindError> {
+    let address = match path.strip_prefix('@') {
+        Some(name) => UnixAddr::from_abstract_name(name),
+        None => UnixAddr::from_pathname(path),
+    };
+    let address = address.map_err(|_| BindError::Path)?;
     // Left behind by somebody who was killed. Nothing but a socket is ever removed.
-    if path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket()) {
-        std::fs::remove_file(path)?;
+    let is_socket =
+        |path: &&Path| path.symlink_metadata().is_ok_and(|file| file.file_type().is_socket());
+    if let Some(left_behind) = address.as_pathname().filter(is_socket) {
+        std::fs::remove_file(left_behind)?;
     }
-    StdUnixListener::bind(path)
+    Ok(StdUnixListener::bind_addr(&address)?)
 }
 
 /// An endpoint that accepts connections.
@@ -208,18 +218,26 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_zeromq_writes_them() {
-        for endpoint in ["tcp://127.0.0.1:*", "tcp://*:0", "tcp://localhost:*", "tcp://lo:*"] {
+        for endpoint in [
+            "tcp://127.0.0.1:*",
+            "tcp://*:0",
+            "tcp://localhost:*",
+            "tcp://lo:*",
+            "tcp://127.0.0.1:0/",
+        ] {
             let address = Listener::bind(endpoint).unwrap().tcp_address().unwrap().unwrap();
             assert_ne!(address.port(), 0, "{endpoint}");
         }
         for endpoint in
-            ["tcp://127.0.0.1", "tcp://:5555", "tcp://h:port", "ipc://", "udp://h:1", ""]
+            ["tcp://127.0.0.1", "tcp://:5555", "tcp://h:port", "ipc://", "ipc://@", "udp://h:1", ""]
         {
             assert!(refused(endpoint).contains("not an endpoint"), "{endpoint}");
         }
         assert!(refused("tcp://no such host:1").contains("`no such host` is neither"));
         assert!(refused("ipc:///no/such/folder/e").contains("No such file"));
-        assert!(refused(&format!("ipc:///{}", "x".repeat(200))).contains("SUN_LEN"));
+        for path in ["/", "@"].map(|start| format!("{start}{}", "x".repeat(108))) {
+            assert!(refused(&format!("ipc://{path}")).contains("at most 107 bytes"));
+        }
         Listener::bind("ipc://@circus-zmtp-test").unwrap();
     }
 
