@@ -130,6 +130,8 @@ impl<I: Inbound> Connection<'_, I> {
     async fn run(&mut self) -> Result<(), Fault> {
         let mut deaf = false;
         loop {
+            // A client that sends as fast as it is read would never let go of the loop.
+            task::consume_budget().await;
             let mut left = Left::Some;
             if self.sending.is_empty() {
                 left = self.peer.outgoing.take_into(&mut self.sending, BURST);

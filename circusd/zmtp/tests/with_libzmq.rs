@@ -5,7 +5,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::{task, time};
@@ -358,4 +360,41 @@ async fn a_subscriber_that_does_not_read_holds_up_nobody() {
     publisher.close(Duration::ZERO).await;
     stuck.set_read_timeout(Some(PATIENCE)).unwrap();
     blocking(move || stuck.read_to_end(&mut Vec::new()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_stops_sending_leaves_others_their_turn() {
+    let place = Place::new();
+    let path = place.path();
+    let mut publisher = Publisher::serve(place.bind()).unwrap();
+    let served = Arc::new(AtomicBool::new(false));
+    let flood = {
+        let served = Arc::clone(&served);
+        blocking(move || {
+            let mut socket = UnixStream::connect(path).unwrap();
+            socket.write_all(&greeting("SUB")).unwrap();
+            // Never more than one whole frame at a time.
+            let mut frame = b"\x02\0\0\0\0\0\0\xc0\0".to_vec();
+            frame.resize(9 + 0xc000, b'x');
+            let begin = Instant::now();
+            while !served.load(Ordering::Relaxed) {
+                assert!(begin.elapsed() < PATIENCE, "nobody else got a turn");
+                socket.write_all(&frame).unwrap();
+            }
+        })
+    };
+    let flood = tokio::spawn(flood);
+    let turns = async {
+        for _ in 0..10_000 {
+            task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = turns => served.store(true, Ordering::Relaxed),
+        never = publisher.attend() => match never {},
+    }
+    tokio::select! {
+        ended = flood => ended.unwrap(),
+        never = publisher.attend() => match never {},
+    }
 }
