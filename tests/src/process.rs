@@ -2,6 +2,7 @@
 //!
 //! Waits on pidfds; a number that has been given to another process is never waited for or signalled.
 
+use crate::waiting::eventually;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 pub use rustix::process::Signal;
@@ -10,6 +11,18 @@ use std::time::{Duration, Instant};
 
 /// The variable that the processes of a test have in their environment.
 pub const MARK: &str = "CIRCUS_TEST_ID";
+
+/// A file in /proc of a living process that is never empty for long: the system has no words and no environment of one
+/// that is just becoming its program.
+///
+/// # Panics
+/// When the process has gone, or nothing comes.
+pub fn words(pid: i32, name: &str) -> Vec<u8> {
+    eventually(&format!("{name} of {pid}"), || {
+        let bytes = std::fs::read(format!("/proc/{pid}/{name}")).expect("it runs");
+        (!bytes.is_empty()).then_some(bytes)
+    })
+}
 
 /// A process that can be signalled and waited for, whoever its parent is.
 pub struct Handle(OwnedFd);

@@ -118,7 +118,8 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "tests",
         &[
-            &["gate", "kernel", "process", "program", "waiting"],
+            &["waiting"],
+            &["gate", "kernel", "process", "program"],
             &["terminal"],
             &["daemon", "python"],
             &["env"],

@@ -55,8 +55,7 @@ fn a_process_is_adopted_as_it_is_although_the_file_says_another_command() {
     assert_eq!(circusd.wait_for_pids("w", 1), pids);
     circusd.ok("restart", json!({"name": "w", "waiting": true}));
     let new = circusd.wait_for_pids("w", 1)[0];
-    let command = std::fs::read(format!("/proc/{new}/cmdline")).expect("it runs");
-    assert_eq!(command, b"sleep\x002000\0");
+    assert_eq!(process::words(new, "cmdline"), b"sleep\x002000\0");
 }
 
 /// `papa_reload_and_restart_watcher`

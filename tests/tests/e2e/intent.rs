@@ -1,6 +1,6 @@
 //! What operators change while circusd runs outlives it, and what has no place any more goes.
 
-use circus_e2e::process::{Handle, is_alive};
+use circus_e2e::process::{Handle, is_alive, words};
 use circus_e2e::program::fixture;
 use circus_e2e::{Daemon, PATIENCE, TestEnv};
 use serde_json::json;
@@ -187,8 +187,7 @@ fn a_changed_command_is_reported_and_rolled_out_by_a_reload() {
     assert!(circusd.log().contains(&report), "{}", circusd.log());
     order(&circusd, "reload", json!({"name": "web", "waiting": true}));
     let new = circusd.wait_for_pids("web", 1);
-    let line = std::fs::read(format!("/proc/{}/cmdline", new[0])).expect("it runs");
-    assert_eq!(line, b"sleep\x002000\0");
+    assert_eq!(words(new[0], "cmdline"), b"sleep\x002000\0");
     let reports = circusd.log().matches("have changed since").count();
     let circusd = again(&env, circusd, true, &changed);
     assert_eq!(circusd.wait_for_pids("web", 1), new);

@@ -1,16 +1,12 @@
 //! What a process is started with: program, arguments, environment, directory, user, limits, descriptors.
 //! The names in the comments are cases of `tests/golden/behaviours.jsonl`.
 
-use circus_e2e::{Daemon, TestEnv, waiting};
+use circus_e2e::{Daemon, TestEnv, process};
 use serde_json::json;
 
 /// A file of /proc, with line ends in place of NUL bytes.
 fn proc(pid: i32, name: &str) -> String {
-    // The system has no words and no environment of a process that is just becoming its program.
-    let bytes = waiting::eventually(&format!("{name} of {pid}"), || {
-        let bytes = std::fs::read(format!("/proc/{pid}/{name}")).expect("it runs");
-        (!bytes.is_empty()).then_some(bytes)
-    });
+    let bytes = process::words(pid, name);
     String::from_utf8_lossy(&bytes).replace('\0', "\n").trim_end().to_owned()
 }
 
@@ -228,10 +224,9 @@ fn a_child_of_a_worker_is_left_alone_unless_asked_for() {
     let env = TestEnv::new();
     let circusd = env.start("[watcher:w]\ncmd = sh -c 'sleep 1000 & exec sleep 1000'\n");
     let worker = pid(&circusd, "w");
-    let child = circusd
-        .wait_until("it has a child", || circus_e2e::process::children(worker).first().copied());
+    let child = circusd.wait_until("it has a child", || process::children(worker).first().copied());
     circusd.ok("stop", json!({"name": "w", "waiting": true}));
-    assert!(circus_e2e::process::is_alive(child));
+    assert!(process::is_alive(child));
 }
 
 /// `signal_command`
@@ -255,7 +250,7 @@ fn signals_go_to_the_process_its_children_or_both() {
     expect("both are ready", &["child ready", "parent ready"]);
     let worker = pid(&circusd, "w");
     let is_script = |pid: &i32| proc(*pid, "cmdline").ends_with("child");
-    let child = circus_e2e::process::children(worker).into_iter().find(is_script).expect("a child");
+    let child = process::children(worker).into_iter().find(is_script).expect("a child");
     let signal = |properties: serde_json::Value| {
         let mut all = json!({"name": "w"});
         all.as_object_mut()
