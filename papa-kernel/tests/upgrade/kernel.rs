@@ -94,6 +94,14 @@ impl Kernel {
         self.process.wait().unwrap()
     }
 
+    /// Kills it and what it hosts.
+    pub(crate) fn kill(&self) {
+        self.kill_children();
+        let pid = Pid::from_raw(self.pid().cast_signed());
+        // Not waited for yet, so the number is still its own.
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+
     fn kill_children(&self) {
         for pid in self.children() {
             // A child of a living kernel is running or not yet reaped: the number is its own.
