@@ -4,7 +4,7 @@
 
 use rustix::fs::Mode;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 
 /// An endpoint could not be opened; the text says why.
@@ -25,7 +25,8 @@ const IN_USE: &str = "the address is in use; is another one running?";
 /// Changes the umask of the process for a moment, so it is for the time before other threads make files.
 ///
 /// # Errors
-/// [`BindError`], also when somebody listens at an `ipc://` endpoint: the file would be replaced.
+/// [`BindError`], also when somebody listens at an `ipc://` endpoint or something else than a socket has its path:
+/// the file would be replaced.
 pub fn bind<T, E: ToString>(
     endpoint: &str,
     open: impl FnOnce(&str) -> Result<T, E>,
@@ -33,6 +34,12 @@ pub fn bind<T, E: ToString>(
     let file = endpoint.strip_prefix("ipc://").filter(|path| !path.starts_with('@'));
     if file.is_some_and(|path| UnixStream::connect(path).is_ok()) {
         return Err(BindError(IN_USE.to_owned()));
+    }
+    // libzmq would remove it.
+    let is_socket = |found: fs::Metadata| found.file_type().is_socket();
+    if file.is_some_and(|path| fs::metadata(path).is_ok_and(|found| !is_socket(found))) {
+        let sentence = "the file exists and is not a socket; remove it or choose another path";
+        return Err(BindError(sentence.to_owned()));
     }
     // The file is private from its first moment, so that no other user can connect before a chmod.
     let umask = file.map(|_| PrivateUmask::new());
@@ -94,5 +101,16 @@ mod tests {
         assert!(
             bind_socket(&second, "nonsense").unwrap_err().to_string().contains("not an endpoint")
         );
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("precious");
+        fs::write(&path, "words").unwrap();
+        let socket = zmq::Context::new().socket(zmq::PUB).unwrap();
+        let error = bind_socket(&socket, &format!("ipc://{}", path.display())).unwrap_err();
+        assert!(error.to_string().contains("is not a socket"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "words");
     }
 }
