@@ -228,7 +228,7 @@ enum Read {
 
 /// What a client that asks whether we are alive is told (ZMTP 3.1: a time to live, then a context of at most 16 bytes
 /// that comes back).
-fn pong(frame: &Frame) -> Result<Option<Bytes>, Violation> {
+pub(crate) fn pong(frame: &Frame) -> Result<Option<Bytes>, Violation> {
     if !frame.command {
         return Ok(None);
     }

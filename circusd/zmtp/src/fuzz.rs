@@ -1,6 +1,7 @@
 //! What the fuzz target `zmtp` needs of the inside. Not part of the interface.
 
-use crate::frame;
+use crate::connection;
+use crate::frame::{self, Frame, Violation};
 use crate::handshake::{Handshake, Kind};
 use crate::subscriptions::Subscriptions;
 use bytes::BytesMut;
@@ -17,7 +18,9 @@ pub fn feed(data: &[u8], publisher: bool) {
         loop {
             let progress = if greeted {
                 frame::take(&mut received, 1 << 16)
-                    .and_then(|frame| frame.map(|frame| subscriptions.take(&frame)).transpose())
+                    .and_then(|frame| {
+                        frame.map(|frame| take(&frame, &mut subscriptions)).transpose()
+                    })
                     .map(|taken| taken.is_some())
             } else {
                 handshake.take(&mut received, &mut reply).map(|peer| {
@@ -31,5 +34,12 @@ pub fn feed(data: &[u8], publisher: bool) {
                 Err(_) => return,
             }
         }
+    }
+}
+
+fn take(frame: &Frame, subscriptions: &mut Subscriptions) -> Result<(), Violation> {
+    match connection::pong(frame)? {
+        Some(_) => Ok(()),
+        None => subscriptions.take(frame),
     }
 }
