@@ -149,7 +149,7 @@ impl Endpoint {
         let fits = match self.address.strip_prefix("tcp://") {
             Some(address) => address
                 .rsplit_once(':')
-                .and_then(|(_, port)| port.parse().ok())
+                .and_then(|(_, port)| port.trim_end_matches('/').parse().ok())
                 .is_some_and(|port: u16| port > 0),
             None => self.address.starts_with("ipc://"),
         };
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn an_address_has_a_port_that_exists_and_a_host_may_be_a_name() {
         let endpoint = |address| Endpoint::choose(Service::Controller, Some(address), None, None);
-        for address in ["tcp://127.0.0.1:1", "tcp://[::1]:65535", "tcp://web1:5555", "ipc://x"] {
+        for address in ["tcp://127.0.0.1:1", "tcp://[::1]:65535", "tcp://web1:5555/", "ipc://x"] {
             assert!(endpoint(address).check().is_ok(), "{address}");
         }
         for address in ["tcp://h:0", "tcp://h:65536", "tcp://h", "tcp://h:x", "udp://h:1", ""] {

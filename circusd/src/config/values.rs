@@ -57,7 +57,11 @@ pub(crate) fn stats_interval(text: &str) -> Result<f64, String> {
 /// Where circusd or one of its helpers can listen by ZeroMQ.
 pub(crate) fn endpoint(text: &str) -> Result<String, String> {
     let text = strip(text);
-    let port = |port: &str| port == "*" || port.parse::<u16>().is_ok();
+    // A slash behind it is what people write, and libzmq takes it.
+    let port = |port: &str| {
+        let port = port.trim_end_matches('/');
+        port == "*" || port.parse::<u16>().is_ok()
+    };
     let fits = match (text.strip_prefix("ipc://"), text.strip_prefix("tcp://")) {
         (Some(path), _) => !path.is_empty(),
         (_, Some(address)) => {
@@ -173,7 +177,14 @@ mod tests {
 
     #[test]
     fn endpoints_have_a_place_to_listen_at() {
-        for text in ["tcp://127.0.0.1:5555", "tcp://*:*", "tcp://[::1]:1", "ipc://x", "ipc://@x"] {
+        for text in [
+            "tcp://127.0.0.1:5555",
+            "tcp://h:1/",
+            "tcp://*:*",
+            "tcp://[::1]:1",
+            "ipc://x",
+            "ipc://@x",
+        ] {
             assert_eq!(endpoint(&format!("\n  {text}")).as_deref(), Ok(text));
         }
         for text in
