@@ -1,10 +1,10 @@
 //! libzmq and bare sockets as clients of ours.
 #![expect(clippy::unwrap_used, reason = "a test fails loudly")]
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -142,9 +142,7 @@ async fn heartbeats_are_answered() {
     let path = place.path();
     let _server = echo(place.bind());
     blocking(move || {
-        let mut socket = UnixStream::connect(path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.write_all(&greeting("DEALER")).unwrap();
+        let mut socket = stranger(&path, "DEALER");
         // Our greeting and READY, the time to live and a context.
         socket.read_exact(&mut [0; 64 + 30]).unwrap();
         socket.write_all(b"\x04\x0a\x04PING\0\x0actx").unwrap();
@@ -160,12 +158,22 @@ async fn heartbeats_are_answered() {
     .await;
 }
 
+/// A connection without libzmq, which has sent its greeting.
+fn stranger(path: &Path, kind: &str) -> UnixStream {
+    let mut socket = UnixStream::connect(path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(&greeting(kind)).unwrap();
+    socket
+}
+
 /// Sends `bytes` and waits to be cut off.
 fn cut_off(socket: impl Read + Write, bytes: &[u8]) {
     let mut socket = socket;
     // Cut off meanwhile, perhaps.
     let _ = socket.write_all(bytes);
-    let _ = socket.read_to_end(&mut Vec::new());
+    if let Err(error) = socket.read_to_end(&mut Vec::new()) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "not cut off: {bytes:?}");
+    }
 }
 
 #[tokio::test]
@@ -196,9 +204,7 @@ async fn who_does_not_go_with_us_is_told_what_we_are_first() {
     let path = place.path();
     let _server = echo(place.bind());
     blocking(move || {
-        let mut socket = UnixStream::connect(path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        socket.write_all(&greeting("SUB")).unwrap();
+        let mut socket = stranger(&path, "SUB");
         let mut heard = Vec::new();
         socket.read_to_end(&mut heard).unwrap();
         assert!(heard.ends_with(b"\x05READY\x0bSocket-Type\0\0\0\x06ROUTER"), "{heard:?}");
