@@ -37,9 +37,9 @@ pub(crate) enum Queued {
 pub(crate) enum Left {
     /// More pieces.
     Some,
-    /// Nothing for now.
+    /// No piece; more may be queued.
     Nothing,
-    /// Nothing, and it is closed.
+    /// No piece, and it is closed.
     NothingEver,
 }
 
