@@ -2,8 +2,8 @@
 
 use crate::frame::{self, Frame, Violation};
 use crate::handshake::{Greeted, Handshake, Kind};
-use crate::listener::Stream;
 use crate::outgoing::{Left, Outgoing};
+use crate::stream::{CHUNK, Read, Stream};
 use crate::subscriptions::Subscriptions;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -17,9 +17,8 @@ use tokio::{task, time};
 const GREETING_PATIENCE: Duration = Duration::from_secs(30);
 /// Messages of one client that are dealt with, and pieces that are sent to it, before others get their turn.
 const BURST: usize = 64;
-/// Bytes that there is room for when something is read. A buffer that has grown beyond twice that is not kept.
-const CHUNK: usize = 8192;
-
+/// A buffer that has grown beyond so many bytes is not kept.
+const KEPT: usize = 2 * CHUNK;
 /// Bytes of a heartbeat that come back; libzmq sends back no more either.
 const LONGEST_CONTEXT: usize = 16;
 
@@ -114,7 +113,7 @@ impl<I: Inbound> Connection<'_, I> {
                 Ok(None) if answered => {}
                 Ok(None) => {
                     self.stream.ready(Interest::READABLE).await?;
-                    if self.read()? == Read::End {
+                    if self.stream.read(&mut self.received)? == Read::End {
                         return Ok(None);
                     }
                 }
@@ -149,7 +148,7 @@ impl<I: Inbound> Connection<'_, I> {
             let read_all = self.deal_with_burst().await?;
             if !read_all || (left == Left::Some && written && !deaf) {
                 task::yield_now().await;
-                if read_all && self.read()? == Read::End {
+                if read_all && self.stream.read(&mut self.received)? == Read::End {
                     return Ok(());
                 }
                 continue;
@@ -160,7 +159,7 @@ impl<I: Inbound> Connection<'_, I> {
                 () = self.peer.outgoing.changed(), if written && !deaf => {}
                 ready = self.stream.ready(interest) => {
                     ready?;
-                    if self.read()? == Read::End {
+                    if self.stream.read(&mut self.received)? == Read::End {
                         return Ok(());
                     }
                 }
@@ -172,7 +171,7 @@ impl<I: Inbound> Connection<'_, I> {
     async fn deal_with_burst(&mut self) -> Result<bool, Fault> {
         for _ in 0..BURST {
             let Some(frame) = frame::take(&mut self.received, I::LONGEST)? else {
-                if self.received.is_empty() && self.received.capacity() > 2 * CHUNK {
+                if self.received.is_empty() && self.received.capacity() > KEPT {
                     self.received = BytesMut::new();
                 }
                 return Ok(true);
@@ -186,26 +185,12 @@ impl<I: Inbound> Connection<'_, I> {
         Ok(false)
     }
 
-    fn read(&mut self) -> Result<Read, io::Error> {
-        self.received.reserve(CHUNK);
-        match self.stream.try_read(&mut self.received) {
-            Ok(0) => Ok(Read::End),
-            Ok(_) => Ok(Read::Some),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Read::Some),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Writes what is on its way; true when nothing is left of it.
     fn write(&mut self) -> io::Result<bool> {
         while !self.sending.is_empty() {
             let pieces: Vec<_> =
                 self.sending.iter().take(BURST).map(|piece| IoSlice::new(piece)).collect();
-            let mut count = match self.stream.try_write(&pieces) {
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            };
+            let Some(mut count) = self.stream.write(&pieces)? else { return Ok(false) };
             while let Some(piece) = self.sending.front_mut() {
                 let part = count.min(piece.len());
                 piece.advance(part);
@@ -218,12 +203,6 @@ impl<I: Inbound> Connection<'_, I> {
         }
         Ok(true)
     }
-}
-
-#[derive(PartialEq, Eq)]
-enum Read {
-    Some,
-    End,
 }
 
 /// What a client that asks whether we are alive is told (ZMTP 3.1: a time to live, then a context of at most 16 bytes

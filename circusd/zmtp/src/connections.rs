@@ -1,7 +1,8 @@
 //! The clients of one endpoint: accepting them, finding them, letting go of those that have left.
 
 use crate::connection::{self, Fault, Inbound, Peer};
-use crate::listener::{Accepting, Listener, Stream};
+use crate::listener::{Accepting, Listener};
+use crate::stream::Stream;
 use nix::sys::resource::{Resource, getrlimit};
 use std::collections::HashMap;
 use std::convert::Infallible;

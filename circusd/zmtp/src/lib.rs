@@ -21,6 +21,7 @@ mod listener;
 mod outgoing;
 mod publisher;
 mod router;
+mod stream;
 mod subscriptions;
 
 pub use listener::{BindError, Listener};
