@@ -9,17 +9,19 @@
 //! or end at the same moment, each step of a command would come behind all of them. So they take turns: one of
 //! the crowd is ready at a time, the others wait.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{self, JoinError};
 use tokio::time::timeout;
 
-/// Starts at a time.
+/// Starts at a time, if there are as many processors as that leaves others to clients.
 const PLACES: usize = 2;
 
 /// How long one may take before the next one begins beside it. A usual one takes a millisecond.
-const PATIENCE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_millis(10);
 
 /// Lets starts through a few at a time, in the order in which they were asked for.
 #[derive(Debug, Clone)]
@@ -43,11 +45,18 @@ impl Turn {
 
 impl Default for Turnstile {
     fn default() -> Self {
-        Self { starts: Arc::new(Semaphore::new(PLACES)), turns: Arc::new(Semaphore::new(1)) }
+        // A process that starts takes a processor, too. Where there are two of them, a second start at the same time
+        // starts a thousand no sooner, and keeps commands waiting for a processor.
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        Self::with_places((processors / 2).clamp(1, PLACES))
     }
 }
 
 impl Turnstile {
+    fn with_places(places: usize) -> Self {
+        Self { starts: Arc::new(Semaphore::new(places)), turns: Arc::new(Semaphore::new(1)) }
+    }
+
     /// Runs a start on a thread of its own, when it is its turn.
     ///
     /// # Errors
@@ -77,11 +86,10 @@ impl Turnstile {
 mod tests {
     use super::*;
     use std::sync::mpsc;
-    use std::thread;
 
     #[tokio::test]
     async fn starts_that_hang_do_not_hold_up_others() {
-        let turnstile = Turnstile::default();
+        let turnstile = Turnstile::with_places(PLACES);
         let mut hung = Vec::new();
         for _ in 0..PLACES * 2 {
             let (release, wait) = mpsc::channel::<()>();
@@ -98,7 +106,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_run_at_a_time_than_there_are_places() {
-        let turnstile = Turnstile::default();
+        let turnstile = Turnstile::with_places(PLACES);
         let (running, most) = (Arc::new(Semaphore::new(PLACES)), 50);
         let mut starts = Vec::new();
         for _ in 0..most {
