@@ -127,8 +127,7 @@ impl Prepared {
         tokio::spawn(plugin_failure::attend(arbiter.clone(), bus.clone(), environment));
         let hooks = hook_requests::serve(dispatcher.clone(), bus.clone(), from_hooks, stop.clone());
         tokio::spawn(hooks);
-        let controller =
-            tokio::spawn(serve(dispatcher.clone(), outbox.clone(), inbox, stop.clone()));
+        let controller = tokio::spawn(serve(dispatcher.clone(), inbox, stop.clone()));
         if let Err(error) = discovery::start(&circus.multicast_endpoint, &circus.endpoint) {
             warn!("{error}; going on without discovery");
         }

@@ -54,8 +54,8 @@ const CRATES: &[(&str, &[&[&str]])] = &[
     (
         "circusd/zmtp",
         &[
-            &["frame", "listener", "outgoing"],
-            &["handshake", "subscriptions"],
+            &["frame", "outgoing", "stream"],
+            &["handshake", "listener", "subscriptions"],
             &["connection"],
             &["connections"],
             &["fuzz", "publisher", "router"],

@@ -28,6 +28,8 @@ use tracing::info;
 
 struct Task {
     roster: Arc<Roster>,
+    /// The same, for who only wants to know; none while processes are taken over.
+    published: watch::Sender<Option<Arc<Roster>>>,
     builder: WatcherBuilder,
     sockets: Arc<watch::Sender<Arc<SocketTable>>>,
     /// Our own, for the tasks that we start.
@@ -62,8 +64,10 @@ pub fn start(stack: Stack, log: Option<DaemonLog>) -> Started {
     let (messages, inbox) = mpsc::channel(QUEUE);
     let (ended, end) = oneshot::channel();
     let (tell, started) = oneshot::channel();
+    let (published, roster) = watch::channel(None);
     let task = Task {
         roster: Arc::new(stack.roster),
+        published,
         builder: stack.builder,
         sockets: Arc::new(stack.sockets),
         messages: messages.downgrade(),
@@ -76,7 +80,7 @@ pub fn start(stack: Stack, log: Option<DaemonLog>) -> Started {
     };
     let ending = task.cancelled.clone();
     task::spawn(task.run(leftovers, tell, inbox, ended));
-    Started { handle: ArbiterHandle::new(messages), started, ending, ended: end }
+    Started { handle: ArbiterHandle::new(messages, roster), started, ending, ended: end }
 }
 
 impl Task {
@@ -88,6 +92,7 @@ impl Task {
         ended: oneshot::Sender<Option<KernelClient>>,
     ) {
         self.begin(leftovers, started).await;
+        self.publish();
         self.guard_kernel();
         let mut ending: Option<task::JoinHandle<()>> = None;
         loop {
@@ -217,6 +222,7 @@ impl Task {
             Message::Reload { restart, reply } => self.begin_reload(restart, reply),
             Message::Replace { roster, builder, reply } => {
                 self.roster = Arc::from(roster);
+                self.publish();
                 let first_kernel = self.builder.kernel.is_none();
                 self.builder = *builder;
                 if first_kernel {
@@ -263,6 +269,11 @@ impl Task {
         let sockets = self.roster.sockets.clone();
         let kernel = self.roster.kernel.clone();
         self.roster = Arc::new(Roster { watchers, sockets, kernel, config });
+        self.publish();
+    }
+
+    fn publish(&self) {
+        self.published.send_replace(Some(Arc::clone(&self.roster)));
     }
 
     fn reload(&self, restart: bool) -> Reload {

@@ -1,12 +1,9 @@
-//! What is on its way to the wire: replies and events, from whichever thread they come.
-//!
-//! Replies are bounded by the number of requests in flight. Events are dropped and counted beyond
-//! [`MAX_EVENTS`].
+//! The events that are on their way to the wire, from whichever thread they come. Beyond [`MAX_EVENTS`] they are
+//! dropped and counted. Replies take no detour: who makes one hands it to the client.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
-use zmtp::Client;
 
 /// Events that wait for the wire at most.
 const MAX_EVENTS: usize = 10_000;
@@ -14,13 +11,6 @@ const MAX_EVENTS: usize = 10_000;
 /// A message for the wire.
 #[derive(Debug)]
 pub enum ToWire {
-    /// Send this reply to this client.
-    Reply {
-        /// Who asked.
-        client: Client,
-        /// The JSON text.
-        body: Vec<u8>,
-    },
     /// Publish this event.
     Event {
         /// First frame.
@@ -111,10 +101,10 @@ mod tests {
         for _ in 0..MAX_EVENTS + 3 {
             outbox.publish("watcher.x.spawn".into(), Vec::new());
         }
-        outbox.send(ToWire::Reply { client: Client::default(), body: vec![2] });
+        outbox.send(ToWire::Close);
         outbox.filled().await;
         let count = std::iter::from_fn(|| outbox.take()).count();
-        assert_eq!(count, MAX_EVENTS + 1, "a reply is never dropped");
+        assert_eq!(count, MAX_EVENTS + 1, "the end is never dropped");
         assert_eq!((outbox.take_dropped(), outbox.take_dropped()), (3, 0));
         outbox.publish("watcher.x.spawn".into(), Vec::new());
         assert!(outbox.take().is_some(), "there is room again");

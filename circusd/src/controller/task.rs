@@ -1,20 +1,26 @@
 //! The controller: takes requests from the wire, has each carried out beside the others and sends the
 //! replies. It knows JSON and the arbiter's handle, no process and no socket.
+//!
+//! A request is begun when it comes, in the order of their coming. Most are answered in the same breath; only one that
+//! has to wait gets a task of its own. So on a busy event loop a request waits for its turn once, not once per step.
 
 use super::dispatch::Dispatcher;
-use super::outbox::{Outbox, ToWire};
 use crate::event_bus::epoch_seconds;
+use bytes::Bytes;
 use protocol::circus::command::Command;
 use protocol::circus::errno::Errno;
 use protocol::circus::request::Request;
 use protocol::circus::response::{self, Failure};
 use serde_json::Value;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
-use zmtp::{Client, Incoming};
+use zmtp::Incoming;
 
 /// Requests that wait for their end at the same time; more are refused.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -25,10 +31,10 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 /// Serves requests until told to stop; those in flight then get their replies.
 pub async fn serve(
     dispatcher: Dispatcher,
-    outbox: Outbox,
     mut requests: mpsc::Receiver<Incoming>,
     stop: CancellationToken,
 ) {
+    let dispatcher = Arc::new(dispatcher);
     let mut in_flight = JoinSet::new();
     let late = CancellationToken::new();
     loop {
@@ -45,39 +51,33 @@ pub async fn serve(
             Ok(request) => request,
             Err(bad) => {
                 if !bad.cast {
-                    reply(&outbox, client, &bad.id, &Err(bad.failure));
+                    client.reply(text(&bad.id, &Err(bad.failure)));
                 }
                 continue;
             }
         };
         if in_flight.len() >= MAX_IN_FLIGHT {
             let busy = Failure::new(Errno::Command, "too many commands are waiting for their end");
-            reply(&outbox, client, &request.id, &Err(busy));
+            client.reply(text(&request.id, &Err(busy)));
             continue;
         }
-        let (dispatcher, outbox, late) = (dispatcher.clone(), outbox.clone(), late.clone());
-        in_flight.spawn(async move {
-            let outcome = tokio::select! {
-                outcome = dispatcher.carry_out(&request) => outcome,
-                // Who follows something waits for circusd to come back anyway.
-                () = late.cancelled() => {
-                    if follows(&request) {
-                        return;
+        let carrying_out = carry_out(Arc::clone(&dispatcher), request, late.clone());
+        let mut carrying_out = Box::pin(carrying_out);
+        let first = poll_fn(|context| Poll::Ready(carrying_out.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready(Some(answer)) if requests.is_empty() => client.reply_now(answer),
+            Poll::Ready(Some(answer)) => client.reply(answer),
+            Poll::Ready(None) => {}
+            Poll::Pending => {
+                in_flight.spawn(async move {
+                    if let Some(answer) = carrying_out.await {
+                        client.reply_now(answer);
                     }
-                    Err(ending())
-                }
-            };
-            if request.cast {
-                return;
+                });
+                // It goes as far as it can before the next one is begun, which may ask what has come of it.
+                task::yield_now().await;
             }
-            if request.command.eq_ignore_ascii_case("stats") {
-                // That of many workers takes longer to print than anybody else should wait.
-                let print = move || reply(&outbox, client, &request.id, &outcome);
-                let _ = task::spawn_blocking(print).await;
-            } else {
-                reply(&outbox, client, &request.id, &outcome);
-            }
-        });
+        }
     }
     let patience = time::sleep(LAST_REPLIES);
     tokio::pin!(patience);
@@ -86,12 +86,41 @@ pub async fn serve(
         tokio::select! {
             biased;
             _ = in_flight.join_next() => {}
-            Some(incoming) = requests.recv() => answer_late(&dispatcher, &outbox, incoming).await,
+            Some(incoming) = requests.recv() => answer_late(&dispatcher, incoming).await,
             () = &mut patience, if !late.is_cancelled() => late.cancel(),
         }
     }
     while let Ok(incoming) = requests.try_recv() {
-        answer_late(&dispatcher, &outbox, incoming).await;
+        answer_late(&dispatcher, incoming).await;
+    }
+}
+
+/// Carries out a request. None: it gets no reply.
+async fn carry_out(
+    dispatcher: Arc<Dispatcher>,
+    request: Request,
+    late: CancellationToken,
+) -> Option<Bytes> {
+    let outcome = tokio::select! {
+        biased;
+        outcome = dispatcher.carry_out(&request) => outcome,
+        // Who follows something waits for circusd to come back anyway.
+        () = late.cancelled() => {
+            if follows(&request) {
+                return None;
+            }
+            Err(ending())
+        }
+    };
+    if request.cast {
+        return None;
+    }
+    let print = move || text(&request.id, &outcome);
+    if request.command.eq_ignore_ascii_case("stats") {
+        // That of many workers takes longer to print than anybody else should wait.
+        task::spawn_blocking(print).await.ok()
+    } else {
+        Some(print())
     }
 }
 
@@ -106,7 +135,7 @@ fn ending() -> Failure {
 }
 
 /// Refuses, but for the question how an upgrade stands: whoever asks that waits for what comes now.
-async fn answer_late(dispatcher: &Dispatcher, outbox: &Outbox, incoming: Incoming) {
+async fn answer_late(dispatcher: &Dispatcher, incoming: Incoming) {
     let Ok(request) = Request::parse(&incoming.body) else { return };
     if request.cast {
         return;
@@ -116,10 +145,9 @@ async fn answer_late(dispatcher: &Dispatcher, outbox: &Outbox, incoming: Incomin
         Ok(Command::UpgradeResult(_)) => dispatcher.carry_out(&request).await,
         _ => Err(ending()),
     };
-    reply(outbox, incoming.client, &request.id, &outcome);
+    incoming.client.reply(text(&request.id, &outcome));
 }
 
-fn reply(outbox: &Outbox, client: Client, id: &Value, outcome: &response::Outcome) {
-    let body = response::to_bytes(id, epoch_seconds(), outcome);
-    outbox.send(ToWire::Reply { client, body });
+fn text(id: &Value, outcome: &response::Outcome) -> Bytes {
+    response::to_bytes(id, epoch_seconds(), outcome).into()
 }

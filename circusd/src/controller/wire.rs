@@ -17,7 +17,7 @@ use zmtp::{Incoming, Listener, Publisher, Router};
 /// What unsent replies and events get when the daemon ends.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Messages that are sent before others get their turn on the event loop.
+/// Events that are published before others get their turn on the event loop.
 const BURST: usize = 64;
 
 /// An endpoint could not be opened.
@@ -88,7 +88,7 @@ impl Wire {
         let mut publisher = Publisher::serve(publisher)?;
         Ok(tokio::spawn(async move {
             loop {
-                match send_some(&outbox, &router, &publisher) {
+                match publish_some(&outbox, &publisher) {
                     Sent::All => {}
                     Sent::Burst => {
                         task::yield_now().await;
@@ -108,15 +108,14 @@ impl Wire {
     }
 }
 
-/// Sends what waits, at most [`BURST`] messages.
-fn send_some(outbox: &Outbox, router: &Router, publisher: &Publisher) -> Sent {
+/// Publishes what waits, at most [`BURST`] events.
+fn publish_some(outbox: &Outbox, publisher: &Publisher) -> Sent {
     let dropped = outbox.take_dropped();
     if dropped > 0 {
         warn!("{dropped} events dropped: there were too many at once");
     }
     for _ in 0..BURST {
         match outbox.take() {
-            Some(ToWire::Reply { client, body }) => router.reply(&client, body.into()),
             Some(ToWire::Event { topic, payload }) => publisher.publish(topic.as_bytes(), &payload),
             Some(ToWire::Close) => return Sent::Close,
             None => return Sent::All,

@@ -3,10 +3,9 @@
 use crate::frame::{self, Frame, Violation};
 use crate::handshake::{Greeted, Handshake, Kind};
 use crate::outgoing::{Left, Outgoing};
-use crate::stream::{CHUNK, Read, Stream};
+use crate::stream::{CHUNK, Read, Stream, Writer};
 use crate::subscriptions::Subscriptions;
 use bytes::{Buf, Bytes, BytesMut};
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tokio::{task, time};
 
 /// How long a client may take to say what it is; libzmq gives it as long (`ZMQ_HANDSHAKE_IVL`).
 const GREETING_PATIENCE: Duration = Duration::from_secs(30);
-/// Messages of one client that are dealt with, and pieces that are sent to it, before others get their turn.
+/// Messages of one client that are dealt with before others get their turn.
 const BURST: usize = 64;
 /// A buffer that has grown beyond so many bytes is not kept.
 const KEPT: usize = 2 * CHUNK;
@@ -25,12 +24,20 @@ const LONGEST_CONTEXT: usize = 16;
 /// What others know of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Peer {
+    /// The way to it.
+    pub(crate) writer: Writer,
     /// What waits for it.
     pub(crate) outgoing: Outgoing,
     /// The name that it gave itself.
     pub(crate) identity: OnceLock<Bytes>,
     /// The events that it wants.
     pub(crate) subscriptions: Mutex<Subscriptions>,
+}
+
+impl Peer {
+    pub(crate) fn new(writer: Writer) -> Self {
+        Self { writer, ..Self::default() }
+    }
 }
 
 /// What is done with the frames of a client.
@@ -65,13 +72,7 @@ pub(crate) async fn serve<I: Inbound>(
     peer: Arc<Peer>,
     inbound: I,
 ) -> Result<(), Fault> {
-    let mut connection = Connection {
-        stream,
-        peer: &peer,
-        inbound,
-        received: BytesMut::new(),
-        sending: VecDeque::new(),
-    };
+    let mut connection = Connection { stream, peer: &peer, inbound, received: BytesMut::new() };
     let greeted = tokio::select! {
         greeted = time::timeout(GREETING_PATIENCE, connection.greet()) => greeted??,
         // Nothing can wait for who has not been greeted: the endpoint is closed.
@@ -90,40 +91,47 @@ struct Connection<'a, I> {
     peer: &'a Peer,
     inbound: I,
     received: BytesMut,
-    sending: VecDeque<Bytes>,
 }
 
 impl<I: Inbound> Connection<'_, I> {
     /// None when it leaves meanwhile.
     async fn greet(&mut self) -> Result<Option<Greeted>, Fault> {
         let (mut handshake, first) = Handshake::begin(I::KIND);
-        self.sending.push_back(first);
+        let mut sending = BytesMut::from(first);
+        let mut greeted = None;
         loop {
-            while !self.write()? {
+            while !self.write(&mut sending)? {
                 self.stream.ready(Interest::WRITABLE).await?;
             }
-            let mut reply = BytesMut::new();
-            let taken = handshake.take(&mut self.received, &mut reply);
-            let answered = !reply.is_empty();
-            if answered {
-                self.sending.push_back(reply.freeze());
+            if greeted.is_some() {
+                return Ok(greeted);
             }
-            match taken {
-                Ok(Some(greeted)) => return Ok(Some(greeted)),
-                Ok(None) if answered => {}
-                Ok(None) => {
-                    self.stream.ready(Interest::READABLE).await?;
-                    if self.stream.read(&mut self.received)? == Read::End {
-                        return Ok(None);
-                    }
-                }
+            greeted = match handshake.take(&mut self.received, &mut sending) {
+                Ok(greeted) => greeted,
                 Err(violation) => {
                     // What we are tells it why it is cut off.
-                    self.write()?;
+                    self.write(&mut sending)?;
                     return Err(violation.into());
+                }
+            };
+            if greeted.is_none() && sending.is_empty() {
+                self.stream.ready(Interest::READABLE).await?;
+                if self.stream.read(&mut self.received)? == Read::End {
+                    return Ok(None);
                 }
             }
         }
+    }
+
+    /// Writes what is on its way; true when nothing is left of it.
+    fn write(&self, sending: &mut BytesMut) -> io::Result<bool> {
+        while !sending.is_empty() {
+            let Some(count) = self.stream.write(&[IoSlice::new(sending)])? else {
+                return Ok(false);
+            };
+            sending.advance(count);
+        }
+        Ok(true)
     }
 
     async fn run(&mut self) -> Result<(), Fault> {
@@ -131,32 +139,29 @@ impl<I: Inbound> Connection<'_, I> {
         loop {
             // A client that sends as fast as it is read would never let go of the loop.
             task::consume_budget().await;
-            let mut left = Left::Some;
-            if self.sending.is_empty() {
-                left = self.peer.outgoing.take_into(&mut self.sending, BURST);
-            }
-            let written = self.write().unwrap_or_else(|_| {
+            let left = self.peer.outgoing.write(|pieces| self.stream.write(pieces));
+            let left = left.unwrap_or_else(|_| {
                 // It does not want to hear any more. What it said before it left still counts.
                 deaf = true;
-                self.sending = VecDeque::new();
                 self.peer.outgoing.discard();
-                true
+                Left::Nothing
             });
-            if left == Left::NothingEver && written && !deaf {
+            if left == Left::NothingEver && !deaf {
                 return Ok(());
             }
             let read_all = self.deal_with_burst().await?;
-            if !read_all || (left == Left::Some && written && !deaf) {
+            if !read_all || left == Left::Some {
                 task::yield_now().await;
                 if read_all && self.stream.read(&mut self.received)? == Read::End {
                     return Ok(());
                 }
                 continue;
             }
+            let blocked = left == Left::Blocked;
             let interest =
-                if written { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+                if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
             tokio::select! {
-                () = self.peer.outgoing.changed(), if written && !deaf => {}
+                () = self.peer.outgoing.changed(), if !blocked && !deaf => {}
                 ready = self.stream.ready(interest) => {
                     ready?;
                     if self.stream.read(&mut self.received)? == Read::End {
@@ -183,25 +188,6 @@ impl<I: Inbound> Connection<'_, I> {
             }
         }
         Ok(false)
-    }
-
-    /// Writes what is on its way; true when nothing is left of it.
-    fn write(&mut self) -> io::Result<bool> {
-        while !self.sending.is_empty() {
-            let pieces: Vec<_> =
-                self.sending.iter().take(BURST).map(|piece| IoSlice::new(piece)).collect();
-            let Some(mut count) = self.stream.write(&pieces)? else { return Ok(false) };
-            while let Some(piece) = self.sending.front_mut() {
-                let part = count.min(piece.len());
-                piece.advance(part);
-                count -= part;
-                if !piece.is_empty() {
-                    break;
-                }
-                self.sending.pop_front();
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{self, Instant};
@@ -18,11 +18,22 @@ const MOST: usize = 1024;
 /// How long nobody is accepted when the system has no descriptor left.
 const RECOVERY: Duration = Duration::from_millis(200);
 
+/// The clients that are connected to one endpoint, by their numbers. Shared with those who have something for them.
+#[derive(Debug, Default)]
+pub(crate) struct Peers(Mutex<HashMap<u64, Arc<Peer>>>);
+
+impl Peers {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Peer>>> {
+        // Nothing that is done with the table panics halfway.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The clients of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Connections {
     accepting: Accepting,
-    peers: HashMap<u64, Arc<Peer>>,
+    peers: Arc<Peers>,
     tasks: JoinSet<u64>,
     last: u64,
     /// So many at the same time.
@@ -39,7 +50,7 @@ impl Connections {
         Ok(Self {
             places: places(descriptors),
             accepting: listener.watch()?,
-            peers: HashMap::new(),
+            peers: Arc::default(),
             tasks: JoinSet::new(),
             last: 0,
             full: false,
@@ -65,16 +76,15 @@ impl Connections {
                     }
                 },
                 Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(number) => drop(self.peers.remove(&number)),
-                    // Its task has dropped its half.
-                    Err(_) => self.peers.retain(|_, peer| Arc::strong_count(peer) > 1),
+                    Ok(number) => drop(self.peers.lock().remove(&number)),
+                    Err(_) => self.peers.lock().retain(|_, peer| !peer.writer.is_closed()),
                 },
             }
         }
     }
 
     fn admit<I: Inbound>(&mut self, stream: Stream, inbound: impl Fn(u64) -> I) {
-        if self.peers.len() >= self.places {
+        if self.peers.lock().len() >= self.places {
             if !std::mem::replace(&mut self.full, true) {
                 warn!(
                     "{} clients are connected; others are turned away until some leave",
@@ -85,8 +95,8 @@ impl Connections {
         }
         self.full = false;
         self.last += 1;
-        let (number, peer) = (self.last, Arc::new(Peer::default()));
-        self.peers.insert(number, Arc::clone(&peer));
+        let (number, peer) = (self.last, Arc::new(Peer::new(stream.writer())));
+        self.peers.lock().insert(number, Arc::clone(&peer));
         let inbound = inbound(number);
         self.tasks.spawn(async move {
             match connection::serve(stream, peer, inbound).await {
@@ -98,19 +108,15 @@ impl Connections {
         });
     }
 
-    pub(crate) fn get(&self, number: u64) -> Option<&Arc<Peer>> {
-        self.peers.get(&number)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Peer>> {
-        self.peers.values()
+    pub(crate) fn peers(&self) -> &Arc<Peers> {
+        &self.peers
     }
 
     /// Accepts nobody any more and sends what waits, for at most `patience`.
     pub(crate) async fn close(self, patience: Duration) {
         let Self { accepting, peers, mut tasks, .. } = self;
         drop(accepting);
-        for peer in peers.values() {
+        for peer in peers.lock().values() {
             peer.outgoing.close();
         }
         // Those that do not read are cut off with the set.

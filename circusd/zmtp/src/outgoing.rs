@@ -1,7 +1,8 @@
 //! What waits to be sent to one client. Bounded: a client that does not read misses messages.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use std::collections::VecDeque;
+use std::io::{self, IoSlice};
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 
@@ -10,6 +11,8 @@ use tokio::sync::Notify;
 const MOST: usize = 10_000;
 /// Bytes after which nothing more is taken; a single message may be longer.
 const MOST_BYTES: usize = 16 << 20;
+/// Pieces that are written at once, before others get their turn.
+const BURST: usize = 64;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -19,6 +22,25 @@ struct Queue {
     closed: bool,
     /// A message was dropped.
     overrun: bool,
+}
+
+impl Queue {
+    /// So many bytes are on their way.
+    fn forget(&mut self, mut count: usize) {
+        self.bytes -= count;
+        while let Some(piece) = self.pieces.front_mut() {
+            let part = count.min(piece.len());
+            piece.advance(part);
+            count -= part;
+            if !piece.is_empty() {
+                return;
+            }
+            self.pieces.pop_front();
+        }
+        if self.pieces.capacity() > BURST {
+            self.pieces = VecDeque::new();
+        }
+    }
 }
 
 /// What became of a message.
@@ -35,8 +57,10 @@ pub(crate) enum Queued {
 /// What is left in a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// More pieces.
+    /// More pieces, for which there may be room.
     Some,
+    /// More pieces, and no room.
+    Blocked,
     /// No piece; more may be queued.
     Nothing,
     /// No piece, and it is closed.
@@ -51,9 +75,30 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Queues the pieces of one message, all or none.
+    /// Queues the pieces of one message, all or none, and wakes who waits for them.
     pub(crate) fn push(&self, pieces: impl IntoIterator<Item = Bytes>) -> Queued {
-        let queued = self.with(|queue| {
+        let queued = self.add(pieces);
+        self.changed.notify_one();
+        queued
+    }
+
+    /// Queues the pieces of one message, and writes what is queued; only what there is no room for is left to who
+    /// waits for it.
+    pub(crate) fn push_and_write(
+        &self,
+        pieces: impl IntoIterator<Item = Bytes>,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<Option<usize>>,
+    ) -> Queued {
+        let queued = self.add(pieces);
+        // Who waits meets an error, too, and deals with it.
+        if !matches!(self.write(write), Ok(Left::Nothing)) {
+            self.changed.notify_one();
+        }
+        queued
+    }
+
+    fn add(&self, pieces: impl IntoIterator<Item = Bytes>) -> Queued {
+        self.with(|queue| {
             if queue.closed {
                 return Queued::Dropped;
             }
@@ -66,9 +111,7 @@ impl Outgoing {
                 queue.pieces.push_back(piece);
             }
             Queued::Taken
-        });
-        self.changed.notify_one();
-        queued
+        })
     }
 
     /// Takes nothing more; what waits is still sent.
@@ -82,22 +125,31 @@ impl Outgoing {
         self.with(|queue| *queue = Queue { closed: true, ..Queue::default() });
     }
 
-    /// Moves at most `count` pieces into `sending`, and says what is left.
-    pub(crate) fn take_into(&self, sending: &mut VecDeque<Bytes>, count: usize) -> Left {
+    /// Gives what waits to `write`, as far as that takes it, and says what is left. `write` returns how many bytes it
+    /// has taken, or that there is no room.
+    ///
+    /// # Errors
+    /// Those of `write`; everything is still there.
+    pub(crate) fn write(
+        &self,
+        write: impl FnOnce(&[IoSlice<'_>]) -> io::Result<Option<usize>>,
+    ) -> io::Result<Left> {
         self.with(|queue| {
-            let count = count.min(queue.pieces.len());
-            for piece in queue.pieces.drain(..count) {
-                queue.bytes -= piece.len();
-                sending.push_back(piece);
+            if !queue.pieces.is_empty() {
+                let pieces: Vec<_> =
+                    queue.pieces.iter().take(BURST).map(|piece| IoSlice::new(piece)).collect();
+                let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+                let taken = write(&pieces)?.unwrap_or(0);
+                queue.forget(taken);
+                if taken < offered {
+                    return Ok(Left::Blocked);
+                }
             }
-            if queue.pieces.is_empty() && queue.pieces.capacity() > 64 {
-                queue.pieces = VecDeque::new();
-            }
-            match queue.pieces.is_empty() {
+            Ok(match queue.pieces.is_empty() {
                 false => Left::Some,
                 true if queue.closed => Left::NothingEver,
                 true => Left::Nothing,
-            }
+            })
         })
     }
 
@@ -115,9 +167,20 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
 
     fn piece(length: usize) -> [Bytes; 1] {
         [vec![0; length].into()]
+    }
+
+    /// A socket with room for so many bytes.
+    fn room(room: usize) -> impl FnOnce(&[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        move |pieces| Ok(Some(room.min(pieces.iter().map(|piece| piece.len()).sum())))
+    }
+
+    fn no_room(_: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        Ok(None)
     }
 
     #[test]
@@ -126,10 +189,15 @@ mod tests {
         assert!((0..MOST).all(|_| outgoing.push(piece(1)) == Queued::Taken));
         assert_eq!(outgoing.push(piece(1)), Queued::FirstDropped);
         assert_eq!(outgoing.push(piece(1)), Queued::Dropped);
-        let mut sending = VecDeque::new();
-        assert_eq!(outgoing.take_into(&mut sending, 10), Left::Some);
-        assert_eq!((sending.len(), outgoing.push(piece(1))), (10, Queued::Taken));
-        assert_eq!(outgoing.take_into(&mut sending, MOST), Left::Nothing);
+        assert_eq!(outgoing.write(no_room).unwrap(), Left::Blocked);
+        assert_eq!(outgoing.push(piece(1)), Queued::Dropped);
+        assert_eq!(outgoing.write(room(10)).unwrap(), Left::Blocked);
+        assert_eq!(outgoing.push(piece(1)), Queued::Taken);
+        let mut bursts = 1;
+        while outgoing.write(room(MOST)).unwrap() == Left::Some {
+            bursts += 1;
+        }
+        assert_eq!(bursts, (MOST - 10 + 1).div_ceil(BURST));
     }
 
     #[test]
@@ -137,7 +205,9 @@ mod tests {
         let outgoing = Outgoing::default();
         assert_eq!(outgoing.push(piece(MOST_BYTES * 2)), Queued::Taken);
         assert_eq!(outgoing.push(piece(1)), Queued::FirstDropped);
-        outgoing.take_into(&mut VecDeque::new(), 1);
+        assert_eq!(outgoing.write(room(MOST_BYTES)).unwrap(), Left::Blocked);
+        assert_eq!(outgoing.push(piece(1)), Queued::Dropped, "a part of it is no room");
+        assert_eq!(outgoing.write(room(1)).unwrap(), Left::Blocked);
         assert_eq!(outgoing.push(piece(1)), Queued::Taken);
     }
 
@@ -147,9 +217,29 @@ mod tests {
         outgoing.push([piece(1), piece(2)].concat());
         outgoing.close();
         assert_eq!(outgoing.push(piece(3)), Queued::Dropped);
-        let mut sending = VecDeque::new();
-        assert_eq!(outgoing.take_into(&mut sending, 1), Left::Some);
-        assert_eq!(outgoing.take_into(&mut sending, 1), Left::NothingEver);
-        assert_eq!(sending.iter().map(Bytes::len).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(outgoing.write(room(2)).unwrap(), Left::Blocked);
+        assert_eq!(outgoing.write(room(2)).unwrap(), Left::NothingEver);
+    }
+
+    #[test]
+    fn what_is_written_at_once_keeps_its_turn_and_wakes_nobody() {
+        let outgoing = Outgoing::default();
+        let woken = || {
+            let changed = pin!(outgoing.changed());
+            changed.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        assert_eq!(outgoing.push_and_write(piece(1), room(1)), Queued::Taken);
+        assert!(!woken());
+        outgoing.push_and_write([Bytes::from_static(b"first")], no_room);
+        assert!(woken(), "the rest is left to who waits");
+        let mut written: Vec<u8> = Vec::new();
+        outgoing.push_and_write([Bytes::from_static(b"second")], |pieces| {
+            written = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
+            Ok(Some(written.len()))
+        });
+        assert_eq!(written, b"firstsecond");
+        let failure = |_: &[IoSlice<'_>]| Err(io::ErrorKind::BrokenPipe.into());
+        assert_eq!(outgoing.push_and_write(piece(1), failure), Queued::Taken);
+        assert!(woken(), "who waits meets the error, too");
     }
 }

@@ -38,7 +38,7 @@ impl Publisher {
     /// Sends an event to those who want it. A subscriber that does not read misses it.
     pub fn publish(&self, topic: &[u8], payload: &[u8]) {
         let mut message = None;
-        for peer in self.connections.iter().filter(|peer| wants(peer, topic)) {
+        for peer in self.connections.peers().lock().values().filter(|peer| wants(peer, topic)) {
             let message = message.get_or_insert_with(|| frame::pair(topic, payload)).clone();
             if peer.outgoing.push([message]) == Queued::FirstDropped {
                 warn!("a subscriber is too slow; events that it has no room for are dropped");

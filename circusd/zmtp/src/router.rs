@@ -1,23 +1,57 @@
 //! The ROUTER: requests come in with the client that sent them, and replies go to that client.
 
 use crate::connection::{Inbound, Peer};
-use crate::connections::Connections;
+use crate::connections::{Connections, Peers};
 use crate::frame::{self, Frame, Violation};
 use crate::handshake::Kind;
 use crate::listener::Listener;
 use crate::outgoing::Queued;
 use bytes::Bytes;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-/// Whom a request came from; nobody by default.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Whom a request came from, and the way back.
+#[derive(Debug, Clone)]
 pub struct Client {
     connection: u64,
     identity: Bytes,
+    peers: Arc<Peers>,
+}
+
+impl Client {
+    /// Queues a reply, which is sent together with others when the client has its turn on the event loop. A client
+    /// that has gone, or that does not read its replies, does without; one that came back under its name gets what
+    /// was meant for it.
+    pub fn reply(&self, body: Bytes) {
+        self.send(|peer| peer.outgoing.push(frame::message(body)));
+    }
+
+    /// As [`Client::reply`], but sends it now: for who has nothing else to say for the moment.
+    pub fn reply_now(&self, body: Bytes) {
+        self.send(|peer| {
+            let write = |pieces: &[IoSlice<'_>]| peer.writer.write(pieces);
+            peer.outgoing.push_and_write(frame::message(body), write)
+        });
+    }
+
+    fn send(&self, send: impl FnOnce(&Peer) -> Queued) {
+        let Some(peer) = self.peer() else { return };
+        if send(&peer) == Queued::FirstDropped {
+            warn!("a client does not read its replies; those that it has no room for are dropped");
+        }
+    }
+
+    fn peer(&self) -> Option<Arc<Peer>> {
+        let peers = self.peers.lock();
+        let namesake = |peer: &&Arc<Peer>| {
+            !self.identity.is_empty() && peer.identity.get() == Some(&self.identity)
+        };
+        peers.get(&self.connection).or_else(|| peers.values().find(namesake)).cloned()
+    }
 }
 
 /// One request as it came in.
@@ -52,26 +86,14 @@ impl Router {
     /// Accepts clients. Nothing is lost when it is no longer waited for.
     pub async fn attend(&mut self) -> Infallible {
         let requests = &self.requests;
-        let inbound =
-            |connection| Requests { connection, requests: requests.clone(), follows: false };
+        let peers = Arc::clone(self.connections.peers());
+        let inbound = |connection| Requests {
+            connection,
+            peers: Arc::clone(&peers),
+            requests: requests.clone(),
+            follows: false,
+        };
         self.connections.attend(inbound).await
-    }
-
-    /// Sends a reply. A client that has gone, or that does not read its replies, does without; one that came back
-    /// under its name gets what was meant for it.
-    pub fn reply(&self, client: &Client, body: Bytes) {
-        let namesake = |peer: &&std::sync::Arc<Peer>| {
-            !client.identity.is_empty() && peer.identity.get() == Some(&client.identity)
-        };
-        let connections = &self.connections;
-        let Some(peer) =
-            connections.get(client.connection).or_else(|| connections.iter().find(namesake))
-        else {
-            return;
-        };
-        if peer.outgoing.push(frame::message(body)) == Queued::FirstDropped {
-            warn!("a client does not read its replies; those that it has no room for are dropped");
-        }
     }
 
     /// Accepts nobody any more and sends the replies that wait, for at most `patience`.
@@ -84,6 +106,7 @@ impl Router {
 /// What a client asks for.
 struct Requests {
     connection: u64,
+    peers: Arc<Peers>,
     requests: mpsc::Sender<Incoming>,
     /// The frame before said that there is more, so this one begins nothing.
     follows: bool,
@@ -102,7 +125,8 @@ impl Inbound for Requests {
         self.follows = frame.more;
         if alone {
             let identity = peer.identity.get().cloned().unwrap_or_default();
-            let client = Client { connection: self.connection, identity };
+            let peers = Arc::clone(&self.peers);
+            let client = Client { connection: self.connection, identity, peers };
             // When nobody takes them any more they are for nobody.
             let _ = self.requests.send(Incoming { client, body: frame.body }).await;
         } else if !frame.more {

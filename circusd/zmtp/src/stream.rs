@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use nix::sys::socket::{MsgFlags, recv, sendmsg};
 use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -37,6 +37,11 @@ impl Stream {
     /// A stream on a socket that does not block.
     pub(crate) fn new(socket: OwnedFd) -> Self {
         Self { socket: Arc::new(socket), watched: None }
+    }
+
+    /// The way to it for who only writes.
+    pub(crate) fn writer(&self) -> Writer {
+        Writer(Arc::downgrade(&self.socket))
     }
 
     /// Waits until it can be read or, if asked for, written.
@@ -84,11 +89,32 @@ impl Stream {
             }
             _ => send(&self.socket, pieces),
         };
-        match written {
-            Ok(count) => Ok(Some(count)),
-            Err(error) if passes(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        some_or_none(written)
+    }
+}
+
+/// The way to a stream for who only writes to it, and does not wait until it can.
+#[derive(Debug, Default)]
+pub(crate) struct Writer(Weak<OwnedFd>);
+
+impl Writer {
+    /// The stream is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
+    /// As [`Stream::write`].
+    pub(crate) fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        let socket = self.0.upgrade().ok_or(ErrorKind::NotConnected)?;
+        some_or_none(send(&socket, pieces))
+    }
+}
+
+fn some_or_none(written: io::Result<usize>) -> io::Result<Option<usize>> {
+    match written {
+        Ok(count) => Ok(Some(count)),
+        Err(error) if passes(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

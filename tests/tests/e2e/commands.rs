@@ -2,7 +2,7 @@
 
 use crate::workers::{first_answer, give_up_patience, start_on_demand, start_stubborn};
 use circus_e2e::TestEnv;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn a_graceful_reload_overlaps_and_tells_what_changed() {
@@ -63,6 +63,34 @@ fn a_watcher_is_added_started_and_removed() {
     events.wait_for("watcher.extra.remove");
     events.wait_for("watcher.extra.stop");
     assert_eq!(circusd.ok("list", json!({}))["watchers"], json!(["w"]));
+}
+
+#[test]
+fn who_asks_for_a_change_and_at_once_what_there_is_sees_the_change() {
+    const TIMES: usize = 50;
+    let env = TestEnv::new();
+    let circusd = env.start("[watcher:w]\ncmd = sleep 1000\n");
+    circusd.wait_for_pids("w", 1);
+    let client = circusd.client();
+    let ask = |id: usize, command: &str, properties: Value| {
+        let request = json!({"id": id, "command": command, "properties": properties});
+        client.send(&request.to_string(), 0).unwrap();
+    };
+    for time in 0..TIMES {
+        let name = format!("extra{time}");
+        ask(0, "add", json!({"name": name, "cmd": "sleep 1000"}));
+        ask(2, "numwatchers", json!({}));
+        ask(0, "rm", json!({"name": name}));
+        ask(1, "numwatchers", json!({}));
+    }
+    let replies = (0..TIMES * 4).map(|_| client.recv_bytes(0).unwrap());
+    let replies = replies.map(|reply| serde_json::from_slice::<Value>(&reply).unwrap());
+    for reply in replies {
+        assert_eq!(reply["status"], "ok", "{reply}");
+        if let Some(count) = reply.get("numwatchers") {
+            assert_eq!(*count, reply["id"]);
+        }
+    }
 }
 
 #[test]
