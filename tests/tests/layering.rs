@@ -55,7 +55,7 @@ const CRATES: &[(&str, &[&[&str]])] = &[
         "circusd/zmtp",
         &[
             &["frame", "outgoing", "stream"],
-            &["handshake", "listener", "subscriptions"],
+            &["allowance", "handshake", "listener", "subscriptions"],
             &["connection"],
             &["connections"],
             &["fuzz", "publisher", "router"],

@@ -46,7 +46,7 @@ pub async fn serve(
             () = stop.cancelled() => break,
             Some(_) = in_flight.join_next() => continue,
         };
-        let Incoming { client, body } = incoming;
+        let Incoming { client, body, .. } = incoming;
         let request = match Request::parse(&body) {
             Ok(request) => request,
             Err(bad) => {

@@ -1,15 +1,19 @@
 //! One client: greeting it, reading what it sends and writing what waits for it, until it leaves.
 
+use crate::allowance::{Allowance, Share};
 use crate::frame::{self, Frame, Violation};
 use crate::handshake::{Greeted, Handshake, Kind};
 use crate::outgoing::{Left, Outgoing};
 use crate::stream::{CHUNK, Read, Stream, Writer};
 use crate::subscriptions::Subscriptions;
 use bytes::{Buf, Bytes, BytesMut};
+use std::future::{self, Future};
 use std::io::{self, IoSlice};
+use std::mem;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::io::Interest;
+use tokio::time::Instant;
 use tokio::{task, time};
 
 /// How long a client may take to say what it is; libzmq gives it as long (`ZMQ_HANDSHAKE_IVL`).
@@ -47,10 +51,11 @@ pub(crate) trait Inbound: Send + 'static {
     /// Longest frame that is taken, in bytes.
     const LONGEST: usize;
 
-    /// Takes a frame, when there is room for it.
+    /// Takes a frame, when there is room for it, and what it holds of the allowance.
     fn take(
         &mut self,
         frame: Frame,
+        share: Share,
         peer: &Peer,
     ) -> impl Future<Output = Result<(), Violation>> + Send;
 }
@@ -61,7 +66,9 @@ pub(crate) enum Fault {
     #[error(transparent)]
     Violation(#[from] Violation),
     #[error("it did not say what it is")]
-    Silent(#[from] time::error::Elapsed),
+    Nameless(#[from] time::error::Elapsed),
+    #[error("it said nothing for as long as it had announced")]
+    Silent,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -71,8 +78,17 @@ pub(crate) async fn serve<I: Inbound>(
     stream: Stream,
     peer: Arc<Peer>,
     inbound: I,
+    allowance: Allowance,
 ) -> Result<(), Fault> {
-    let mut connection = Connection { stream, peer: &peer, inbound, received: BytesMut::new() };
+    let mut connection = Connection {
+        stream,
+        peer: &peer,
+        inbound,
+        received: BytesMut::new(),
+        allowance,
+        share: Share::default(),
+        silence: None,
+    };
     let greeted = tokio::select! {
         greeted = time::timeout(GREETING_PATIENCE, connection.greet()) => greeted??,
         // Nothing can wait for who has not been greeted: the endpoint is closed.
@@ -91,6 +107,11 @@ struct Connection<'a, I> {
     peer: &'a Peer,
     inbound: I,
     received: BytesMut,
+    allowance: Allowance,
+    /// For what was received.
+    share: Share,
+    /// It is gone if it says nothing until then.
+    silence: Option<Instant>,
 }
 
 impl<I: Inbound> Connection<'_, I> {
@@ -116,7 +137,7 @@ impl<I: Inbound> Connection<'_, I> {
             };
             if greeted.is_none() && sending.is_empty() {
                 self.stream.ready(Interest::READABLE).await?;
-                if self.stream.read(&mut self.received)? == Read::End {
+                if self.read()? == Read::End {
                     return Ok(None);
                 }
             }
@@ -152,7 +173,7 @@ impl<I: Inbound> Connection<'_, I> {
             let read_all = self.deal_with_burst().await?;
             if !read_all || left == Left::Some {
                 task::yield_now().await;
-                if read_all && self.stream.read(&mut self.received)? == Read::End {
+                if read_all && self.read()? == Read::End {
                     return Ok(());
                 }
                 continue;
@@ -161,13 +182,15 @@ impl<I: Inbound> Connection<'_, I> {
             let interest =
                 if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
             tokio::select! {
-                () = self.peer.outgoing.changed(), if !blocked && !deaf => {}
+                biased;
                 ready = self.stream.ready(interest) => {
                     ready?;
-                    if self.stream.read(&mut self.received)? == Read::End {
+                    if self.read()? == Read::End {
                         return Ok(());
                     }
                 }
+                () = self.peer.outgoing.changed(), if !blocked && !deaf => {}
+                () = elapsed(self.silence) => return Err(Fault::Silent),
             }
         }
     }
@@ -181,19 +204,46 @@ impl<I: Inbound> Connection<'_, I> {
                 }
                 return Ok(true);
             };
-            if let Some(pong) = pong(&frame)? {
+            let share = mem::take(&mut self.share);
+            if let Some(Ping { patience, pong }) = ping(&frame)? {
+                self.silence = patience.map(|patience| Instant::now() + patience);
                 self.peer.outgoing.push([pong]);
             } else {
-                self.inbound.take(frame, self.peer).await?;
+                self.inbound.take(frame, share, self.peer).await?;
             }
         }
         Ok(false)
     }
+
+    fn read(&mut self) -> Result<Read, Fault> {
+        let before = self.received.len();
+        let read = self.stream.read(&mut self.received)?;
+        if self.received.len() > before {
+            self.silence = None;
+        }
+        self.allowance.cover(&mut self.share, self.received.len())?;
+        Ok(read)
+    }
 }
 
-/// What a client that asks whether we are alive is told (ZMTP 3.1: a time to live, then a context of at most 16 bytes
-/// that comes back).
-pub(crate) fn pong(frame: &Frame) -> Result<Option<Bytes>, Violation> {
+async fn elapsed(end: Option<Instant>) {
+    match end {
+        Some(end) => time::sleep_until(end).await,
+        None => future::pending().await,
+    }
+}
+
+/// A client asks whether we are alive (ZMTP 3.1: a time to live in tenths of a second, then a context of at most 16
+/// bytes that comes back).
+pub(crate) struct Ping {
+    /// How long it may say nothing after that; none: for ever.
+    pub(crate) patience: Option<Duration>,
+    /// What it is told.
+    pub(crate) pong: Bytes,
+}
+
+/// None: it is another frame.
+pub(crate) fn ping(frame: &Frame) -> Result<Option<Ping>, Violation> {
     if !frame.command {
         return Ok(None);
     }
@@ -201,6 +251,9 @@ pub(crate) fn pong(frame: &Frame) -> Result<Option<Bytes>, Violation> {
     if name != b"PING" {
         return Ok(None);
     }
-    let context = data.get(2..).ok_or(Violation::Command)?;
-    Ok(Some(frame::command("PONG", &context[..context.len().min(LONGEST_CONTEXT)])))
+    let (tenths, context) = data.split_first_chunk().ok_or(Violation::Command)?;
+    let tenths = u64::from(u16::from_be_bytes(*tenths));
+    let patience = (tenths > 0).then(|| Duration::from_millis(tenths * 100));
+    let pong = frame::command("PONG", &context[..context.len().min(LONGEST_CONTEXT)]);
+    Ok(Some(Ping { patience, pong }))
 }

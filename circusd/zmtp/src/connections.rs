@@ -1,5 +1,6 @@
 //! The clients of one endpoint: accepting them, finding them, letting go of those that have left.
 
+use crate::allowance::Allowance;
 use crate::connection::{self, Fault, Inbound, Peer};
 use crate::listener::{Accepting, Listener};
 use crate::stream::Stream;
@@ -36,6 +37,7 @@ pub(crate) struct Connections {
     peers: Arc<Peers>,
     tasks: JoinSet<u64>,
     last: u64,
+    allowance: Allowance,
     /// So many at the same time.
     places: usize,
     /// Somebody had to be turned away since there was room the last time.
@@ -53,6 +55,7 @@ impl Connections {
             peers: Arc::default(),
             tasks: JoinSet::new(),
             last: 0,
+            allowance: Allowance::default(),
             full: false,
             pause: None,
         })
@@ -97,9 +100,9 @@ impl Connections {
         self.last += 1;
         let (number, peer) = (self.last, Arc::new(Peer::new(stream.writer())));
         self.peers.lock().insert(number, Arc::clone(&peer));
-        let inbound = inbound(number);
+        let (inbound, allowance) = (inbound(number), self.allowance.clone());
         self.tasks.spawn(async move {
-            match connection::serve(stream, peer, inbound).await {
+            match connection::serve(stream, peer, inbound, allowance).await {
                 // Who leaves in the middle of something just leaves.
                 Ok(()) | Err(Fault::Io(_)) => {}
                 Err(fault) => debug!("a client was cut off: {fault}"),

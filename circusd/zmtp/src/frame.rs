@@ -26,6 +26,9 @@ pub(crate) enum Violation {
     /// Longer than we take.
     #[error("a message is too long")]
     TooLong,
+    /// All clients together send more than we hold.
+    #[error("there are too many long messages at once")]
+    TooMuch,
     /// A command that is cut short, or comes at the wrong time.
     #[error("a command makes no sense")]
     Command,

@@ -38,7 +38,7 @@ pub fn feed(data: &[u8], publisher: bool) {
 }
 
 fn take(frame: &Frame, subscriptions: &mut Subscriptions) -> Result<(), Violation> {
-    match connection::pong(frame)? {
+    match connection::ping(frame)? {
         Some(_) => Ok(()),
         None => subscriptions.take(frame),
     }

@@ -7,10 +7,11 @@
 //! encryption, and speaks ZMTP 3.1, 3.0 (rfc.zeromq.org/spec/37 and /23) and 2.0 (/15: libzmq 3). Our own
 //! clients use libzmq, so that each of them is a test of this.
 //!
-//! Everything that a client can make us hold is bounded: connections, unfinished messages, subscriptions, and
-//! what waits for a client that does not read.
+//! Everything that clients can make us hold is bounded: connections, unfinished messages of each and of all together,
+//! subscriptions, and what waits for a client that does not read.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails loudly"))]
 
+mod allowance;
 mod connection;
 mod connections;
 mod frame;

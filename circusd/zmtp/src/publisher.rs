@@ -1,5 +1,6 @@
 //! The PUB: events go to every client that subscribed to the beginning of their topic.
 
+use crate::allowance::Share;
 use crate::connection::{Inbound, Peer};
 use crate::connections::Connections;
 use crate::frame::{self, Frame, Violation};
@@ -63,7 +64,7 @@ impl Inbound for Topics {
     const KIND: Kind = Kind::Publisher;
     const LONGEST: usize = LONGEST;
 
-    async fn take(&mut self, frame: Frame, peer: &Peer) -> Result<(), Violation> {
+    async fn take(&mut self, frame: Frame, _: Share, peer: &Peer) -> Result<(), Violation> {
         peer.subscriptions.lock().unwrap_or_else(PoisonError::into_inner).take(&frame)
     }
 }

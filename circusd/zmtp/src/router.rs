@@ -1,5 +1,6 @@
 //! The ROUTER: requests come in with the client that sent them, and replies go to that client.
 
+use crate::allowance::Share;
 use crate::connection::{Inbound, Peer};
 use crate::connections::{Connections, Peers};
 use crate::frame::{self, Frame, Violation};
@@ -61,6 +62,8 @@ pub struct Incoming {
     pub client: Client,
     /// The frame that the client sent.
     pub body: Vec<u8>,
+    /// Until it is dealt with it counts among those that have come.
+    _share: Share,
 }
 
 /// The longest request that is taken, in bytes; a client that sends more is cut off.
@@ -117,7 +120,7 @@ impl Inbound for Requests {
     const LONGEST: usize = LONGEST;
 
     /// A message of several frames is dropped: circusd's clients send one.
-    async fn take(&mut self, frame: Frame, peer: &Peer) -> Result<(), Violation> {
+    async fn take(&mut self, frame: Frame, share: Share, peer: &Peer) -> Result<(), Violation> {
         if frame.command {
             return Ok(());
         }
@@ -128,7 +131,7 @@ impl Inbound for Requests {
             let peers = Arc::clone(&self.peers);
             let client = Client { connection: self.connection, identity, peers };
             // When nobody takes them any more they are for nobody.
-            let _ = self.requests.send(Incoming { client, body: frame.body }).await;
+            let _ = self.requests.send(Incoming { client, body: frame.body, _share: share }).await;
         } else if !frame.more {
             debug!("a message of several frames was dropped");
         }

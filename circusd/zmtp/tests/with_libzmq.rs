@@ -58,7 +58,7 @@ fn echo(listener: Listener) -> oneshot::Sender<()> {
         loop {
             tokio::select! {
                 _ = &mut stopped => break,
-                Some(Incoming { client, body }) = incoming.recv() => match incoming.is_empty() {
+                Some(Incoming { client, body, .. }) = incoming.recv() => match incoming.is_empty() {
                     true => client.reply_now(body.into()),
                     false => client.reply(body.into()),
                 },
@@ -157,6 +157,56 @@ async fn heartbeats_are_answered() {
         let mut pong = [0; 2 + 5 + 16];
         socket.read_exact(&mut pong).unwrap();
         assert_eq!(pong, *[&b"\x04\x15\x04PONG"[..], &[7; 16]].concat());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_says_nothing_for_as_long_as_it_announced_is_let_go() {
+    let place = Place::new();
+    let path = place.path();
+    let _server = echo(place.bind());
+    blocking(move || {
+        let [mut talker, mut gone] = [(); 2].map(|()| {
+            let mut socket = stranger(&path, "DEALER");
+            socket.read_exact(&mut [0; 64 + 30]).unwrap();
+            // A tenth of a second.
+            socket.write_all(b"\x04\x07\x04PING\0\x01").unwrap();
+            socket.read_exact(&mut [0; 7]).unwrap();
+            socket.write_all(b"\0\x05hello").unwrap();
+            socket.read_exact(&mut [0; 7]).unwrap();
+            socket
+        });
+        gone.write_all(b"\x04\x07\x04PING\0\x01").unwrap();
+        let mut heard = Vec::new();
+        gone.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, b"\x04\x05\x04PONG");
+        talker.write_all(b"\0\x05hello").unwrap();
+        talker.read_exact(&mut [0; 7]).unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn long_messages_of_all_clients_together_have_an_end() {
+    const LENGTH: usize = 15 << 20;
+    let place = Place::new();
+    let (path, endpoint) = (place.path(), place.endpoint());
+    let _server = echo(place.bind());
+    blocking(move || {
+        let unfinished = [&b"\x02\0\0\0\0\x01\0\0\0"[..], &vec![7; LENGTH]].concat();
+        let held = (128 << 20) / LENGTH;
+        let _held: Vec<_> = (0..held)
+            .map(|_| {
+                let mut socket = stranger(&path, "DEALER");
+                socket.write_all(&unfinished).unwrap();
+                socket
+            })
+            .collect();
+        cut_off(stranger(&path, "DEALER"), &unfinished);
+        let socket = connect(zmq::DEALER, &endpoint);
+        socket.send("short", 0).unwrap();
+        assert_eq!(socket.recv_bytes(0).unwrap(), b"short");
     })
     .await;
 }
