@@ -2,8 +2,11 @@
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+/// Bytes that a pid file may have, whatever they are: somebody may have written it by hand.
+const LONGEST: u64 = 64;
 
 /// The pidfile cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum PidfileError {
     /// There is no such directory.
     #[error("the directory of the pid file `{0}` does not exist")]
     NoDirectory(PathBuf),
+    /// It must be a mistake: it would be lost.
+    #[error("the pid file `{0}` is there already and is no pid file; name another one")]
+    SomethingElse(PathBuf),
     /// The file cannot be written.
     #[error("cannot write the pid file `{path}`: {source}")]
     Write {
@@ -42,7 +48,7 @@ pub struct Pidfile {
 }
 
 impl Pidfile {
-    /// Writes our pid. A file that names no live process is taken over.
+    /// Writes our pid. A file that names no live process is taken over, unless it cannot have been a pid file.
     ///
     /// # Errors
     /// [`PidfileError`].
@@ -73,8 +79,13 @@ fn locked(path: &Path) -> Result<File, PidfileError> {
     let wrong = |source: io::Error| PidfileError::Write { path: path.to_owned(), source };
     loop {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(wrong)?;
+        options.read(true).write(true).create(true).truncate(false);
+        // Not to wait for who reads a FIFO.
+        let file = options.custom_flags(libc::O_NONBLOCK).open(path).map_err(wrong)?;
+        let found = file.metadata().map_err(wrong)?;
+        if !found.is_file() || found.len() > LONGEST {
+            return Err(PidfileError::SomethingElse(path.to_owned()));
+        }
         match file.try_lock() {
             Ok(()) if is_at(&file, path) => return Ok(file),
             Ok(()) => {}
@@ -138,6 +149,23 @@ mod tests {
             drop(pidfile);
             assert!(!path.exists());
         }
+    }
+
+    #[test]
+    fn what_is_no_pid_file_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let text = "[circus]\n".repeat(20);
+        fs::write(&path, &text).unwrap();
+        let refused = |path: &Path| matches!(Pidfile::create(path), Err(PidfileError::SomethingElse(named)) if named == path);
+        assert!(refused(&path));
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        let fifo = dir.path().join("fifo");
+        let mode = || fs::metadata(&fifo).unwrap().permissions().mode() & 0o777;
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)
+            .unwrap();
+        assert!(refused(&fifo));
+        assert_eq!(mode(), 0o600);
     }
 
     #[test]
