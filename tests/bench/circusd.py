@@ -358,7 +358,7 @@ def measure(supervisor, quick):
             times = sum((supervisor.round_trips(20 if quick else 200) for _ in range(10)), [])
             figures['call_median_ms'], figures['call_p99_ms'] = statistics.median(times), quantile(times, .99)
             times = supervisor.on_one_processor(
-                lambda context: supervisor.round_trips(200 if quick else 2000, context))
+                lambda context: supervisor.round_trips(200 if quick else 10000, context))
             figures['call_one_cpu_median_ms'] = statistics.median(times)
             figures['wire_median_ms'] = Wire(supervisor.path('e')).median_ms(200 if quick else 5000)
             figures['calls_per_s'] = supervisor.requests_per_second(1 if quick else 5)
