@@ -13,6 +13,8 @@ use protocol::circus::request::Request;
 use protocol::circus::response::{self, Failure};
 use serde_json::Value;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 use zmtp::Incoming;
 
 /// Requests that wait for their end at the same time; more are refused.
@@ -103,7 +106,7 @@ async fn carry_out(
 ) -> Option<Bytes> {
     let outcome = tokio::select! {
         biased;
-        outcome = dispatcher.carry_out(&request) => outcome,
+        outcome = or_fault(&request.command, dispatcher.carry_out(&request)) => outcome,
         // Who follows something waits for circusd to come back anyway.
         () = late.cancelled() => {
             if follows(&request) {
@@ -122,6 +125,24 @@ async fn carry_out(
     } else {
         Some(print())
     }
+}
+
+/// The outcome. A fault of ours ends the request that meets it, not the controller, which begins all of them.
+async fn or_fault(
+    command: &str,
+    carrying_out: impl Future<Output = response::Outcome>,
+) -> response::Outcome {
+    let mut carrying_out = pin!(carrying_out);
+    poll_fn(|context| {
+        // It is not polled again after a panic, and what it shares with others is whole between any two steps.
+        let step = catch_unwind(AssertUnwindSafe(|| carrying_out.as_mut().poll(context)));
+        step.unwrap_or_else(|_| {
+            error!("`{command}` was given up: this is a fault of circusd, please report it");
+            let reason = "given up: this is a fault of circusd, see its log";
+            Poll::Ready(Err(Failure::new(Errno::Command, reason)))
+        })
+    })
+    .await
 }
 
 /// A request that waits for news, and is sent again when it gets no answer.
@@ -150,4 +171,27 @@ async fn answer_late(dispatcher: &Dispatcher, incoming: Incoming) {
 
 fn text(id: &Value, outcome: &response::Outcome) -> Bytes {
     response::to_bytes(id, epoch_seconds(), outcome).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Map;
+
+    #[tokio::test]
+    async fn a_fault_ends_the_request_that_meets_it_and_is_told() {
+        async fn fault(steps: usize) -> response::Outcome {
+            for _ in 0..steps {
+                task::yield_now().await;
+            }
+            panic!("a fault")
+        }
+        for steps in [0, 1] {
+            let failure = or_fault("stats", fault(steps)).await.unwrap_err();
+            assert_eq!(failure.errno, Errno::Command);
+            assert!(failure.reason.contains("a fault of circusd"), "{}", failure.reason);
+        }
+        let well = or_fault("list", async { Ok(Map::new()) }).await;
+        assert_eq!(well.unwrap(), Map::new());
+    }
 }
