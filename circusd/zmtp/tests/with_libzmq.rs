@@ -126,6 +126,34 @@ async fn many_requests_at_once_are_all_answered_in_order() {
 }
 
 #[tokio::test]
+async fn who_reads_late_gets_all_replies_once_and_in_order() {
+    const COUNT: u32 = 1500;
+    let place = Place::new();
+    let path = place.path();
+    let _server = echo(place.bind());
+    blocking(move || {
+        let mut socket = stranger(&path, "DEALER");
+        socket.read_exact(&mut [0; 64 + 30]).unwrap();
+        let mut frame = b"\x02\0\0\0\0\0\0\x20\0".to_vec();
+        frame.resize(9 + 0x2000, b'x');
+        for round in 0..2 {
+            // Far more than the socket has room for, and less than its queue.
+            for number in 0..COUNT {
+                frame[9..13].copy_from_slice(&(round * COUNT + number).to_be_bytes());
+                socket.write_all(&frame).unwrap();
+            }
+            for number in 0..COUNT {
+                let mut reply = vec![0; frame.len()];
+                socket.read_exact(&mut reply).unwrap();
+                frame[9..13].copy_from_slice(&(round * COUNT + number).to_be_bytes());
+                assert!(reply == frame, "reply {number} of round {round}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_of_several_frames_is_dropped_and_the_next_one_is_not() {
     let place = Place::new();
     let endpoint = place.endpoint();
