@@ -27,8 +27,8 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How long the start may go on after it was told to end, to come to a point where nothing is left behind.
 const LAST_STEPS: Duration = Duration::from_secs(2);
 
-/// How long the thread of the event loop, and with it those of the endpoints, run at a time. They have little to do
-/// each time and should do it at once.
+/// How long the thread of the event loop, which serves the endpoints, too, runs at a time. It has little to do each time
+/// and should do it at once.
 const TIME_SLICE: Duration = Duration::from_micros(200);
 
 /// The daemon could not be started.

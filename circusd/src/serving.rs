@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-/// Requests that may wait between the wire and the controller. Beyond that clients queue in ZeroMQ.
+/// Requests that may wait between the wire and the controller. Beyond that clients queue in their sockets.
 const REQUESTS: usize = 64;
 
 /// The arbiter cannot be served.
@@ -106,7 +106,7 @@ impl Prepared {
     /// Starts the watchers and answers from now on. A `log` is what a reload of the configuration may change.
     ///
     /// # Errors
-    /// The event loop cannot watch ZeroMQ.
+    /// The event loop cannot watch the endpoints.
     pub async fn serve(self, log: Option<DaemonLog>, upgrades: Upgrades) -> io::Result<Serving> {
         let Self { circus, wire, stack, outbox, bus, from_hooks, environment } = self;
         let sockets = stack.roster.sockets.clone();
