@@ -156,18 +156,15 @@ impl<I: Inbound> Connection<'_, I> {
     }
 
     async fn run(&mut self) -> Result<(), Fault> {
-        let mut deaf = false;
         loop {
             // A client that sends as fast as it is read would never let go of the loop.
             task::consume_budget().await;
-            let left = self.peer.outgoing.write(|pieces| self.stream.write(pieces));
-            let left = left.unwrap_or_else(|_| {
+            let Ok(left) = self.peer.outgoing.write(|pieces| self.stream.write(pieces)) else {
                 // It does not want to hear any more. What it said before it left still counts.
-                deaf = true;
                 self.peer.outgoing.discard();
-                Left::Nothing
-            });
-            if left == Left::NothingEver && !deaf {
+                continue;
+            };
+            if left == Left::NothingEver {
                 return Ok(());
             }
             let read_all = self.deal_with_burst().await?;
@@ -189,7 +186,7 @@ impl<I: Inbound> Connection<'_, I> {
                         return Ok(());
                     }
                 }
-                () = self.peer.outgoing.changed(), if !blocked && !deaf => {}
+                () = self.peer.outgoing.changed(), if !blocked => {}
                 () = elapsed(self.silence) => return Err(Fault::Silent),
             }
         }

@@ -20,6 +20,8 @@ struct Queue {
     bytes: usize,
     /// Nothing is taken any more.
     closed: bool,
+    /// The client does not hear any more, so nothing is taken either.
+    deaf: bool,
     /// A message was dropped.
     overrun: bool,
 }
@@ -78,7 +80,9 @@ impl Outgoing {
     /// Queues the pieces of one message, all or none, and wakes who waits for them.
     pub(crate) fn push(&self, pieces: impl IntoIterator<Item = Bytes>) -> Queued {
         let queued = self.add(pieces);
-        self.changed.notify_one();
+        if queued == Queued::Taken {
+            self.changed.notify_one();
+        }
         queued
     }
 
@@ -99,7 +103,7 @@ impl Outgoing {
 
     fn add(&self, pieces: impl IntoIterator<Item = Bytes>) -> Queued {
         self.with(|queue| {
-            if queue.closed {
+            if queue.closed || queue.deaf {
                 return Queued::Dropped;
             }
             if queue.pieces.len() >= MOST || queue.bytes >= MOST_BYTES {
@@ -122,7 +126,9 @@ impl Outgoing {
 
     /// Takes nothing more, and forgets what waits.
     pub(crate) fn discard(&self) {
-        self.with(|queue| *queue = Queue { closed: true, ..Queue::default() });
+        self.with(|queue| {
+            *queue = Queue { closed: queue.closed, deaf: true, ..Queue::default() };
+        });
     }
 
     /// Gives what waits to `write`, as far as that takes it, and says what is left. `write` returns how many bytes it
@@ -219,6 +225,19 @@ mod tests {
         assert_eq!(outgoing.push(piece(3)), Queued::Dropped);
         assert_eq!(outgoing.write(room(2)).unwrap(), Left::Blocked);
         assert_eq!(outgoing.write(room(2)).unwrap(), Left::NothingEver);
+    }
+
+    #[test]
+    fn who_does_not_hear_gets_nothing_until_it_is_closed() {
+        let outgoing = Outgoing::default();
+        outgoing.push(piece(1));
+        outgoing.discard();
+        assert_eq!(outgoing.push(piece(1)), Queued::Dropped);
+        let nothing = |_: &[IoSlice<'_>]| unreachable!("nothing waits");
+        assert_eq!(outgoing.write(nothing).unwrap(), Left::Nothing);
+        outgoing.close();
+        outgoing.discard();
+        assert_eq!(outgoing.write(nothing).unwrap(), Left::NothingEver);
     }
 
     #[test]

@@ -138,3 +138,46 @@ impl Inbound for Requests {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+    use tokio::{task, time};
+
+    /// How long something that must happen may take.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn who_does_not_want_to_hear_any_more_does_not_hold_up_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("e");
+        let listener = Listener::bind(&format!("ipc://{}", path.display())).unwrap();
+        let (requests, mut incoming) = mpsc::channel(1);
+        let mut router = Router::serve(listener, requests).unwrap();
+        let deaf = task::spawn_blocking(move || {
+            let mut socket = UnixStream::connect(path).unwrap();
+            let mut greeting = b"\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL".to_vec();
+            greeting.resize(64, 0);
+            greeting.extend(b"\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06DEALER");
+            socket.write_all(&greeting).unwrap();
+            socket.read_exact(&mut [0; 64 + 30]).unwrap();
+            socket.shutdown(Shutdown::Read).unwrap();
+            socket.write_all(b"\0\x03one\0\x03two").unwrap();
+            socket
+        });
+        for body in [b"one", b"two"] {
+            let request = tokio::select! {
+                request = incoming.recv() => request.unwrap(),
+                never = router.attend() => match never {},
+            };
+            // What it says still counts, although it does not hear the answer.
+            assert_eq!(request.body, body);
+            request.client.reply_now(Bytes::from_static(b"answer"));
+        }
+        let _deaf = deaf.await.unwrap();
+        time::timeout(PATIENCE, router.close(100 * PATIENCE)).await.unwrap();
+    }
+}
