@@ -64,8 +64,8 @@ pub async fn serve(
             client.reply(text(&request.id, &Err(busy)));
             continue;
         }
-        let carrying_out = carry_out(Arc::clone(&dispatcher), request, late.clone());
-        let mut carrying_out = Box::pin(carrying_out);
+        let given_up = gives_up(&request, &stop, &late).clone();
+        let mut carrying_out = Box::pin(carry_out(Arc::clone(&dispatcher), request, given_up));
         let first = poll_fn(|context| Poll::Ready(carrying_out.as_mut().poll(context))).await;
         match first {
             Poll::Ready(Some(answer)) if requests.is_empty() => client.reply_now(answer),
@@ -98,17 +98,16 @@ pub async fn serve(
     }
 }
 
-/// Carries out a request. None: it gets no reply.
+/// Carries out a request, until it is given up. None: it gets no reply.
 async fn carry_out(
     dispatcher: Arc<Dispatcher>,
     request: Request,
-    late: CancellationToken,
+    given_up: CancellationToken,
 ) -> Option<Bytes> {
     let outcome = tokio::select! {
         biased;
         outcome = or_fault(&request.command, dispatcher.carry_out(&request)) => outcome,
-        // Who follows something waits for circusd to come back anyway.
-        () = late.cancelled() => {
+        () = given_up.cancelled() => {
             if follows(&request) {
                 return None;
             }
@@ -145,9 +144,20 @@ async fn or_fault(
     .await
 }
 
+/// What ends the patience with a request. Who follows something waits for circusd to come back anyway, so the end does
+/// not wait for it.
+fn gives_up<'a>(
+    request: &Request,
+    stop: &'a CancellationToken,
+    late: &'a CancellationToken,
+) -> &'a CancellationToken {
+    if follows(request) { stop } else { late }
+}
+
 /// A request that waits for news, and is sent again when it gets no answer.
 fn follows(request: &Request) -> bool {
-    ["tail", "events"].iter().any(|command| request.command.eq_ignore_ascii_case(command))
+    let command = |name: &&str| request.command.eq_ignore_ascii_case(name);
+    ["tail", "events"].iter().any(command) && request.properties.contains_key("wait")
 }
 
 /// What a command is told that cannot be carried out any more. It has had no effect, or only a part of it.
@@ -176,7 +186,24 @@ fn text(id: &Value, outcome: &response::Outcome) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Map;
+    use serde_json::{Map, json};
+
+    #[test]
+    fn the_end_does_not_wait_for_who_follows_and_gives_others_time() {
+        let (stop, late) = (CancellationToken::new(), CancellationToken::new());
+        let given_up = |command: &str, properties: Value| {
+            let Value::Object(properties) = properties else { return None };
+            let request = Request::new("id", command, properties);
+            Some(gives_up(&request, &stop, &late).is_cancelled())
+        };
+        stop.cancel();
+        assert_eq!(given_up("tail", json!({"name": "web", "wait": 60})), Some(true));
+        assert_eq!(given_up("Events", json!({"after": 7, "wait": 60})), Some(true));
+        assert_eq!(given_up("tail", json!({"name": "web"})), Some(false));
+        assert_eq!(given_up("restart", json!({"wait": 60})), Some(false));
+        late.cancel();
+        assert_eq!(given_up("restart", json!({})), Some(true));
+    }
 
     #[tokio::test]
     async fn a_fault_ends_the_request_that_meets_it_and_is_told() {
