@@ -291,8 +291,13 @@ impl From<CallError> for CommandError {
         match error {
             CallError::InvalidEndpoint(invalid) => invalid.into(),
             CallError::Interrupted => report,
-            CallError::NoAnswer { endpoint, reach, .. } => {
+            CallError::NoAnswer { endpoint, timeout, reach } => {
                 let advice = match (reach, &endpoint.route) {
+                    // Nothing was found out, either.
+                    _ if timeout.is_zero() => {
+                        "with --timeout 0 no answer is waited for, and nobody knows whether circusd does it"
+                            .to_owned()
+                    }
                     (Reach::Peer, _) => {
                         "something listens there and takes longer; raise --timeout, above all with \
                          --waiting"
@@ -340,6 +345,18 @@ pub fn refusal(response: &Response) -> Option<CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::colour::Colour;
+    use crate::endpoint::Service;
+
+    #[test]
+    fn without_time_nothing_is_said_about_who_listens() {
+        let endpoint = Endpoint::choose(Service::Controller, Some("ipc:///x"), None, None);
+        let (timeout, reach) = (Duration::ZERO, Reach::Stranger);
+        let error = CommandError::from(CallError::NoAnswer { endpoint, timeout, reach });
+        let said = error.text(Colour::Off);
+        assert!(said.contains("with --timeout 0 no answer is waited for"), "{said}");
+        assert!(!said.contains("ZeroMQ"), "{said}");
+    }
 
     #[test]
     fn ids_are_32_hexadecimal_digits_and_differ() {

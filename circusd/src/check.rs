@@ -3,8 +3,10 @@
 
 use crate::arbiter::build;
 use crate::cause::chain;
-use crate::config::model::{Config, WatcherConfig};
+use crate::config::model::{CircusConfig, Config, WatcherConfig};
 use crate::config::{self, SpawnContext, SpawnPlanError};
+use crate::controller::discovery;
+use crate::metrics::server;
 use crate::papa::endpoint::{BadEndpoint, PapaEndpoint};
 use crate::stream::sink;
 use papa_spawn::users;
@@ -23,12 +25,35 @@ pub fn doubts(
         PapaEndpoint::parse(config.circus.papa_endpoint.as_deref())?;
     }
     let mut doubts = config::unserved(config);
+    doubts.extend(of_circus(&config.circus).map(|doubt| format!("[circus] {doubt}")));
     for watcher in &config.watchers {
         let about = |doubt: String| format!("[watcher:{}] {doubt}", watcher.name);
         doubts.extend(of_process(config, watcher, environment).into_iter().map(about));
         doubts.extend(of_streams(watcher).map(about));
     }
     Ok(doubts)
+}
+
+/// What circusd itself would be held up by, or go on without.
+fn of_circus(circus: &CircusConfig) -> impl Iterator<Item = String> {
+    let CircusConfig { endpoint, pubsub_endpoint, multicast_endpoint, .. } = circus;
+    let metrics = circus.metrics_endpoint.as_ref().filter(|place| server::place(place).is_none());
+    let owner = circus.endpoint_owner.as_ref().filter(|_| endpoint.starts_with("ipc://"));
+    let owner = owner.filter(|owner| users::user_number(owner).is_none());
+    let any_port = endpoint.starts_with("tcp://") && endpoint.ends_with(":0");
+    let twice = endpoint == pubsub_endpoint && !any_port;
+    [
+        twice.then(|| format!("pubsub_endpoint = {endpoint}: is that of `endpoint`, too; circusd will not start")),
+        owner.map(|owner| format!("endpoint_owner = {owner}: there is no such user; circusd will not start")),
+        metrics.map(|place| {
+            format!("metrics_endpoint = {place}: {}; there will be no metrics", server::NO_PLACE)
+        }),
+        discovery::check(multicast_endpoint)
+            .err()
+            .map(|_| format!("multicast_endpoint = {multicast_endpoint}: not udp://GROUP:PORT with a group in 224.0.0.0/4; there will be no discovery")),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What a process would be started with.
@@ -106,6 +131,21 @@ mod tests {
              %Y-%m-%d %H:%M:%S; the watcher is left out",
         ];
         assert_eq!(doubts_about(text).expect("it starts"), expected);
+    }
+
+    #[test]
+    fn what_circusd_cannot_use_itself_is_named_with_its_key() {
+        let text = "[circus]\nendpoint = ipc:///x\npubsub_endpoint = ipc:///x\nmetrics_endpoint = abc\n\
+                    multicast_endpoint = udp://1.2.3.4:5\nendpoint_owner = nobody-of-this-name\n\
+                    [watcher:a]\ncmd = x\n";
+        let doubts = doubts_about(text).expect("a file that can be used");
+        let keys: Vec<_> = doubts.iter().filter_map(|doubt| doubt.split(" = ").next()).collect();
+        let expected =
+            ["pubsub_endpoint", "endpoint_owner", "metrics_endpoint", "multicast_endpoint"];
+        assert_eq!(keys, expected.map(|key| format!("[circus] {key}")));
+        let twice =
+            "[circus]\nendpoint = tcp://*:0\npubsub_endpoint = tcp://*:0\n[watcher:a]\ncmd = x\n";
+        assert_eq!(doubts_about(twice), Ok(Vec::new()));
     }
 
     #[test]

@@ -10,8 +10,10 @@ use crate::serving::{self, Lost, ServeError, Serving};
 use crate::signals::{self, Signals};
 use crate::upgrade::handover::{Order, Received};
 use crate::upgrade::progress::Upgrades;
+use nix::sys::resource::{Resource, getrlimit};
 use papa_spawn::background::Launcher;
 use papa_spawn::sys::set_time_slice;
+use std::fs::File;
 use std::future;
 use std::io;
 use std::path::PathBuf;
@@ -31,9 +33,24 @@ const LAST_STEPS: Duration = Duration::from_secs(2);
 /// and should do it at once.
 const TIME_SLICE: Duration = Duration::from_micros(200);
 
+/// Descriptors that must be free at the start: those of the event loop, of the signals, of the endpoints and of the
+/// first process. With fewer, tokio panics where it cannot say why, and no process could be started.
+const DESCRIPTORS: usize = 16;
+
 /// The daemon could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
+    /// The limit of open files is a slip; nothing would run with it.
+    #[error(
+        "cannot start: {source}; with at most {limit} open files (ulimit -n, LimitNOFILE=) no process could be \
+         started"
+    )]
+    Descriptors {
+        /// The soft limit.
+        limit: u64,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The system has no room for us.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -79,6 +96,7 @@ pub fn run(
     environment: Vec<(String, String)>,
     surroundings: &mut Surroundings,
 ) -> Result<Ended, DaemonError> {
+    descriptors_are_free()?;
     let mut runtime = runtime::Builder::new_current_thread();
     // Processes are started by the threads for what may block, and must not inherit ours.
     let runtime = runtime.enable_all().on_thread_start(as_others).build()?;
@@ -90,6 +108,14 @@ pub fn run(
     // A write that does not come back, as to a stdout that nobody reads, must not keep us.
     runtime.shutdown_timeout(LAST_WRITES);
     ended
+}
+
+/// Takes [`DESCRIPTORS`] and gives them back.
+fn descriptors_are_free() -> Result<(), DaemonError> {
+    let taken: io::Result<Vec<File>> = (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect();
+    let Err(source) = taken else { return Ok(()) };
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
+    Err(DaemonError::Descriptors { limit, source })
 }
 
 /// Gives a thread the time slice that the system thinks right; see [`TIME_SLICE`].

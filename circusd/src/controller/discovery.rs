@@ -30,6 +30,17 @@ pub enum DiscoveryError {
     },
 }
 
+/// Whether [`start`] can use this text; an empty one switches discovery off.
+///
+/// # Errors
+/// [`DiscoveryError::Endpoint`].
+pub fn check(multicast: &str) -> Result<(), DiscoveryError> {
+    match multicast.is_empty() || parse(multicast).is_some() {
+        true => Ok(()),
+        false => Err(DiscoveryError::Endpoint(multicast.to_owned())),
+    }
+}
+
 /// Starts answering. An empty endpoint switches discovery off.
 ///
 /// # Errors

@@ -48,7 +48,7 @@ pub struct MetricsError {
 /// [`MetricsError`].
 pub async fn start(endpoint: &str, gatherer: Gatherer) -> Result<(), MetricsError> {
     let failed = |reason: String| MetricsError { endpoint: endpoint.to_owned(), reason };
-    let place = with_host(endpoint);
+    let place = place(endpoint).ok_or_else(|| failed(NO_PLACE.to_owned()))?;
     // The name of a host may have to be looked up.
     let lookup = task::spawn_blocking(move || place.to_socket_addrs().map(Vec::from_iter));
     let addresses = lookup.await.map_err(|_| failed("the look-up failed".to_owned()))?;
@@ -60,13 +60,16 @@ pub async fn start(endpoint: &str, gatherer: Gatherer) -> Result<(), MetricsErro
     Ok(())
 }
 
-/// The loopback stands in for a host that is not given.
-fn with_host(endpoint: &str) -> String {
-    match endpoint.rsplit_once(':') {
-        Some(("", port)) => format!("127.0.0.1:{port}"),
-        Some(_) => endpoint.to_owned(),
-        None => format!("127.0.0.1:{endpoint}"),
-    }
+/// What an endpoint must look like.
+pub const NO_PLACE: &str = "not HOST:PORT or PORT";
+
+/// The endpoint as host and port; the loopback stands in for a host that is not given. None if it is not of this
+/// form.
+pub fn place(endpoint: &str) -> Option<String> {
+    let (host, port) = endpoint.rsplit_once(':').unwrap_or(("", endpoint));
+    let port: u16 = port.parse().ok()?;
+    let host = if host.is_empty() { "127.0.0.1" } else { host };
+    Some(format!("{host}:{port}"))
 }
 
 async fn accept(listener: TcpListener, gatherer: Arc<Gatherer>) {
@@ -134,10 +137,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loopback_is_the_default_host() {
-        assert_eq!(with_host("9100"), "127.0.0.1:9100");
-        assert_eq!(with_host(":9100"), "127.0.0.1:9100");
-        assert_eq!(with_host("0.0.0.0:9100"), "0.0.0.0:9100");
-        assert_eq!(with_host("[::1]:9100"), "[::1]:9100");
+    fn a_place_is_a_port_or_has_one() {
+        for (endpoint, place_of_it) in [
+            ("9100", Some("127.0.0.1:9100")),
+            (":9100", Some("127.0.0.1:9100")),
+            ("0.0.0.0:9100", Some("0.0.0.0:9100")),
+            ("[::1]:9100", Some("[::1]:9100")),
+            ("abc", None),
+            ("99999", None),
+            ("127.0.0.1", None),
+        ] {
+            assert_eq!(place(endpoint).as_deref(), place_of_it, "{endpoint}");
+        }
     }
 }

@@ -146,7 +146,12 @@ fn apply_one(
         _ => {
             effects.reload = true;
             match key {
-                "cmd" => config.cmd = text()?,
+                "cmd" => {
+                    config.cmd = text()?;
+                    if config.cmd.trim().is_empty() {
+                        return Err(wrong("a command"));
+                    }
+                }
                 "args" => config.args = if value.is_null() { String::new() } else { text()? },
                 "working_dir" => config.working_dir = optional(value),
                 "uid" => config.uid = optional(value),
@@ -267,6 +272,14 @@ mod tests {
         let error = set(&mut config, json!({"cmd": "x", "numprocesses": 2})).unwrap_err();
         assert_eq!(error, SettingError::Singleton);
         assert_eq!(config, before);
+    }
+
+    #[test]
+    fn a_command_that_is_none_is_refused_as_in_add() {
+        let mut config = WatcherConfig::new("web", "sleep 1");
+        let error = set(&mut config, json!({"cmd": " "})).unwrap_err();
+        assert_eq!(error.to_string(), "'cmd' cannot be \" \": a command");
+        assert_eq!(config.cmd, "sleep 1");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use circus_e2e::{TestEnv, env::free_port};
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 
 const ONE: &str = "[watcher:a]\ncmd = sleep 1000\n";
 
@@ -66,6 +67,24 @@ fn an_endpoint_that_cannot_be_had_is_named_with_its_key() {
         fs::write(env.path("circus.ini"), ini).expect("writable");
         let said = refused(&env, &[], 1);
         assert!(sentence(&said).contains(part), "{circus}: {said}");
+    }
+}
+
+#[test]
+fn a_limit_of_open_files_that_is_no_use_is_one_sentence() {
+    let env = TestEnv::new();
+    env.write_ini(ONE);
+    // Fewer are not enough for the program's libraries and file.
+    for limit in 5..=18 {
+        let circusd = env.command();
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={limit}")).arg(circusd.get_program());
+        let output =
+            command.args(circusd.get_args()).output().expect("prlimit is part of util-linux");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{limit}: {said}");
+        assert_eq!(said.lines().count(), 1, "{limit}: {said}");
+        assert!(said.starts_with("circusd: cannot start: Too many open files"), "{limit}: {said}");
     }
 }
 

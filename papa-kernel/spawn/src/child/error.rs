@@ -9,7 +9,7 @@ use crate::errno::errno_text;
 fn remedy(source: &io::Error) -> &'static str {
     match source.raw_os_error() {
         Some(libc::EMFILE) => {
-            " - a hosted process takes up to 3; raise the hard limit of open files (LimitNOFILE=)"
+            " - each process takes up to 3; raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)"
         }
         Some(libc::EAGAIN) => " - a limit of processes is reached (RLIMIT_NPROC, TasksMax=)",
         _ => "",
