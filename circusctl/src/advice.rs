@@ -117,12 +117,12 @@ impl<'s> Progress<'s> {
         let mut tell = |_waited| {
             if let Some(sentence) = doing(self.session, &properties).unwrap_or_default().first() {
                 self.shown = true;
-                ui::err(&format!("\r\x1b[K{}", Colour::of_stderr().faint(sentence)));
+                ui::err_again(&Colour::of_stderr().faint(sentence));
             }
         };
         let result = call(&mut Patience::telling(&mut tell));
         if self.shown {
-            ui::err("\r\x1b[K");
+            ui::err_again("");
         }
         result
     }

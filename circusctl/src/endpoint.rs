@@ -136,8 +136,9 @@ impl Endpoint {
     pub fn connect(&self, socket: &zmq::Socket) -> Result<(), InvalidEndpoint> {
         self.check()?;
         let address = self.route.as_ref().map_or(&self.address, |route| &route.near);
-        socket
-            .connect(address)
+        // Not for names: libzmq would ask for IPv6 addresses, too, and try only the first of what it gets.
+        let ipv6 = socket.set_ipv6(address.starts_with("tcp://["));
+        ipv6.and_then(|()| socket.connect(address))
             .map_err(|source| InvalidEndpoint { endpoint: self.clone(), source: Some(source) })
     }
 

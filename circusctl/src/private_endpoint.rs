@@ -58,7 +58,8 @@ pub fn bind<T, E: ToString>(
 /// [`BindError`].
 pub fn bind_socket(socket: &zmq::Socket, endpoint: &str) -> Result<(), BindError> {
     bind(endpoint, |endpoint| {
-        socket.bind(endpoint).map_err(|error| match error {
+        let ipv6 = socket.set_ipv6(endpoint.starts_with("tcp://["));
+        ipv6.and_then(|()| socket.bind(endpoint)).map_err(|error| match error {
             zmq::Error::EADDRINUSE => IN_USE.to_owned(),
             zmq::Error::EINVAL | zmq::Error::EPROTONOSUPPORT => {
                 "not an endpoint; use tcp://HOST:PORT or ipc:///PATH".to_owned()

@@ -9,7 +9,6 @@ use crate::report::CommandError;
 use protocol::circus::response::Response;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// A line that does not end is shown when it has become so long, in bytes.
@@ -230,15 +229,11 @@ impl OutputLine {
     /// `TIME WATCHER:WID out|err TEXT`.
     pub fn render(&self, colour: Colour) -> String {
         let head = format!("{} {}:{}", clock::time_of_day(self.time), self.watcher, self.wid);
-        let (stream, text) = match (self.stream.as_str(), colour) {
-            ("stderr", Colour::On) => (colour.bad("err"), harmless(&self.text)),
-            ("stderr", Colour::Off) => ("err".to_owned(), self.text.clone()),
-            (_, Colour::On) => (colour.faint("out"), harmless(&self.text)),
-            (_, Colour::Off) => ("out".to_owned(), self.text.clone()),
+        let stream = match self.stream.as_str() {
+            "stderr" => colour.bad("err"),
+            _ => colour.faint("out"),
         };
-        let mut line = format!("{} {stream} {text}", colour.faint(&head));
-        let _ = writeln!(line, "{}", if colour == Colour::On { "\x1b[0m" } else { "" });
-        line
+        format!("{} {stream} {}\n", colour.faint(&head), self.text)
     }
 
     /// The same for `--json`.
@@ -246,32 +241,6 @@ impl OutputLine {
         json!({"time": self.time, "watcher": self.watcher, "wid": self.wid, "pid": self.pid,
             "stream": self.stream, "text": self.text})
     }
-}
-
-/// What a terminal can be shown: colours stay, everything else that commands a terminal goes.
-fn harmless(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c.is_control() && c != '\t') {
-        let (before, after) = rest.split_at(at);
-        out.push_str(before);
-        let sequence = after.strip_prefix("\x1b[").and_then(|code| {
-            let end = code.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-            code.get(end..)?.starts_with('m').then_some(end + 3)
-        });
-        let length = match sequence {
-            Some(length) => {
-                out.push_str(after.get(..length).unwrap_or_default());
-                length
-            }
-            None => {
-                out.push('·');
-                after.chars().next().map_or(1, char::len_utf8)
-            }
-        };
-        rest = after.get(length..).unwrap_or_default();
-    }
-    out + rest
 }
 
 #[cfg(test)]
@@ -344,11 +313,5 @@ mod tests {
         let targets = &tailing.properties(Duration::ZERO)["targets"];
         assert_eq!(targets[0]["wids"], json!([2, 3]));
         assert_eq!(targets[1]["wids"], json!([]));
-    }
-
-    #[test]
-    fn output_cannot_command_the_terminal() {
-        assert_eq!(harmless("a\x1b[1;31mred\x1b[0m\tb"), "a\x1b[1;31mred\x1b[0m\tb");
-        assert_eq!(harmless("\x1b[2Jx\x07\r\x1b]0;t\x07"), "·[2Jx···]0;t·");
     }
 }

@@ -28,8 +28,21 @@ impl<S: Subscriber> Layer<S> for QueueLayer {
     }
 }
 
+fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => out.push(' '),
+            c if c.is_control() && c != '\t' => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// The message, and the other fields as `key=value` behind it. A line break in either becomes a blank, so
-/// that one event is one line.
+/// that one event is one line; other control characters are shown by their numbers, as `\x1b`, so that a name
+/// cannot command the terminal of who reads the log.
 #[derive(Default)]
 struct Text {
     message: String,
@@ -38,11 +51,21 @@ struct Text {
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        let shown = format!("{value:?}").replace(['\n', '\r'], " ");
+        let shown = visible(&format!("{value:?}"));
         if field.name() == "message" {
             self.message = shown;
         } else {
             self.fields.push_str(&format!(" {}={shown}", field.name()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_without_commands_for_a_terminal() {
+        assert_eq!(visible("ü\ta\r\nb\x1b[2J\u{9b}\0"), "ü\ta  b\\x1b[2J\\x9b\\x00");
     }
 }

@@ -253,6 +253,9 @@ class ObjectDict(dict):
 def get_connection(socket, endpoint, ssh_server=None, ssh_keyfile=None):
     """Connects a ZeroMQ socket, through ssh if a server is given."""
     if ssh_server is None:
+        if endpoint.startswith('tcp://['):
+            import zmq
+            socket.setsockopt(zmq.IPV6, 1)
         socket.connect(endpoint)
         return
     from zmq import ssh

@@ -1,8 +1,9 @@
 //! Managed sockets: kinds, files, and what processes get of them. The names in the comments are cases of
 //! `tests/golden/behaviours.jsonl`.
 
-use circus_e2e::TestEnv;
 use circus_e2e::env::free_port;
+use circus_e2e::program::{built, run};
+use circus_e2e::{Daemon, Python, TestEnv, process};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -60,6 +61,40 @@ fn sockets_of_every_kind_are_listed_as_they_were_bound() {
             {"name": "udp", "backlog": 2048, "host": "127.0.0.1", "port": ports[0]},
         ])
     );
+}
+
+/// libzmq takes such an address only when it is told that IPv6 is meant.
+#[test]
+fn endpoints_may_have_an_ipv6_address() {
+    let env = TestEnv::new();
+    let [endpoint, pubsub, stats] = [(); 3].map(|()| format!("tcp://[::1]:{}", free_port()));
+    let text = format!(
+        "[circus]\nendpoint = {endpoint}\npubsub_endpoint = {pubsub}\nstats_endpoint = {stats}\n\
+         statsd = true\nmulticast_endpoint =\n[env]\n{} = {}\nPATH = $PATH\n{SLEEPER}",
+        process::MARK,
+        env.id()
+    );
+    std::fs::write(env.path("circus.ini"), text).expect("writable");
+    let log = env.path("circusd.log");
+    let _circusd = Daemon::spawn(env.command(), endpoint.clone(), pubsub, log);
+    let said = |program: &str, arguments: &[&str]| {
+        let output = run(&built(program), arguments);
+        let text =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        text.concat()
+    };
+    // Both wait until somebody is there.
+    let status = said("circusctl", &["--endpoint", &endpoint, "--timeout", "60", "numwatchers"]);
+    assert_eq!(status, "2\n");
+    let top = said("circus-top", &["--endpoint", &stats, "--timeout", "60", "--json"]);
+    assert!(top.contains("circusd-stats"), "{top}");
+    if let Some(python) = Python::with_our_package("an IPv6 address") {
+        let code = "import sys; from circus.client import CircusClient\n\
+                    print(CircusClient(endpoint=sys.argv[1], timeout=60).send_message('numwatchers'))";
+        let output = python.script(code, &[&endpoint]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("'numwatchers': 2"), "{output:?}");
+    }
 }
 
 /// `sockets_inherited`
