@@ -2,14 +2,16 @@
 //!
 //! Every question here has a short time-out and may fail: then there is simply no advice.
 
-use crate::client::{CallError, Patience};
+use crate::client::{CallError, Client, Patience};
 use crate::colour::Colour;
 use crate::command::Why;
+use crate::endpoint::Endpoint;
 use crate::session::Session;
 use crate::suggest;
 use crate::ui;
 use protocol::circus::response::Response;
 use serde_json::{Map, Value, json};
+use std::thread;
 use std::time::Duration;
 
 /// How long to wait for what only makes a message better.
@@ -88,6 +90,24 @@ fn doing(session: &Session, properties: &Map<String, Value>) -> Option<Vec<Strin
         told.unwrap_or_else(|| between(&state).then(|| format!("{state}: {name}")))
     };
     Some(busy.into_iter().filter_map(sentence).collect())
+}
+
+/// Says, while `listen` waits there, that an endpoint is the one for commands, where nothing is ever published.
+pub fn while_listening(endpoint: Endpoint) {
+    thread::spawn(move || {
+        let Ok(mut client) = Client::connect(endpoint, BRIEFLY) else { return };
+        if client.publishes() {
+            return;
+        }
+        let Ok(reply) = client.call("globaloptions", Map::new()) else { return };
+        let options = reply.get("options");
+        let events = options.and_then(|all| all.get("pubsub_endpoint")).and_then(Value::as_str);
+        if let Some(events) = events {
+            let here = &client.endpoint().address;
+            let hint = format!("{here} is for commands; events are published at {events}");
+            ui::err(&format!("{} {hint}\n", Colour::of_stderr().note("hint:")));
+        }
+    });
 }
 
 /// A line on the terminal that tells how a slow command goes on.

@@ -225,8 +225,8 @@ impl Client {
         Ok(reach)
     }
 
-    /// Whether a subscriber fits what listens there. ZeroMQ does not tell why it hangs up on a socket of another kind.
-    fn publishes(&self) -> bool {
+    /// Whether a subscriber fits what listens there; found out within a second. ZeroMQ does not tell why it hangs up on a socket of another kind.
+    pub fn publishes(&self) -> bool {
         const PATIENCE: i64 = 1_000; // Milliseconds; the answer comes at once if one comes at all.
         let probe = || -> Result<bool, CallError> {
             let failed = |source| self.failed(source);

@@ -106,6 +106,14 @@ pub struct InvalidEndpoint {
     pub source: Option<zmq::Error>,
 }
 
+/// What stands before the port.
+fn host_of(address: &str) -> &str {
+    address
+        .strip_prefix("tcp://")
+        .and_then(|rest| rest.rsplit_once(':'))
+        .map_or("", |(host, _)| host)
+}
+
 impl Endpoint {
     /// Chooses the endpoint: the option, else the variable (an empty one counts as unset), else the
     /// file, else the default.
@@ -137,7 +145,7 @@ impl Endpoint {
         self.check()?;
         let address = self.route.as_ref().map_or(&self.address, |route| &route.near);
         // Not for names: libzmq would ask for IPv6 addresses, too, and try only the first of what it gets.
-        let ipv6 = socket.set_ipv6(address.starts_with("tcp://["));
+        let ipv6 = socket.set_ipv6(address.starts_with("tcp://") && host_of(address).contains(':'));
         ipv6.and_then(|()| socket.connect(address))
             .map_err(|source| InvalidEndpoint { endpoint: self.clone(), source: Some(source) })
     }

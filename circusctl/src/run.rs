@@ -83,7 +83,9 @@ fn run_call(session: &Session, output: Output, name: &str, call: &dyn Call) -> R
 
 /// Shows events until it is interrupted.
 fn run_listen(session: &Session, output: Output, listen: &Listen) -> Result<(), Ending> {
-    let mut subscriber = Subscriber::connect(session.endpoint(Service::Events), &listen.topic)?;
+    let endpoint = session.endpoint(Service::Events);
+    let mut subscriber = Subscriber::connect(endpoint.clone(), &listen.topic)?;
+    advice::while_listening(endpoint);
     loop {
         let event = subscriber.wait()?;
         match output.json {

@@ -253,7 +253,7 @@ class ObjectDict(dict):
 def get_connection(socket, endpoint, ssh_server=None, ssh_keyfile=None):
     """Connects a ZeroMQ socket, through ssh if a server is given."""
     if ssh_server is None:
-        if endpoint.startswith('tcp://['):
+        if endpoint.startswith('tcp://') and ':' in endpoint[6:].rpartition(':')[0]:
             import zmq
             socket.setsockopt(zmq.IPV6, 1)
         socket.connect(endpoint)

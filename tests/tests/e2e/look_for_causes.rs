@@ -35,6 +35,26 @@ fn tailed(env: &TestEnv, circusd: &Daemon, target: &str, count: usize) -> Vec<(S
 }
 
 #[test]
+fn listen_at_the_endpoint_for_commands_says_where_events_are() {
+    let env = TestEnv::new();
+    let _circusd = env.start("[watcher:w]\ncmd = sleep 1000\n");
+    let mut listener = Command::new(program::built("circusctl"))
+        .args(["--endpoint", &env.endpoint(), "listen"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("circusctl runs");
+    let mut said = String::new();
+    let stderr = listener.stderr.take().expect("a pipe");
+    BufReader::new(stderr).read_line(&mut said).expect("readable");
+    listener.kill().expect("it listens");
+    listener.wait().expect("it was killed");
+    let (here, there) = (env.endpoint(), env.pubsub_endpoint());
+    let expected = format!("hint: {here} is for commands; events are published at {there}\n");
+    assert_eq!(said, expected);
+}
+
+#[test]
 fn tail_shows_both_streams_of_hosted_and_direct_workers() {
     let env = TestEnv::new();
     if env.has_no_kernel() {
