@@ -80,13 +80,15 @@ fn a_daemon_that_cannot_start_tells_its_caller() {
     let taken = TestEnv::new();
     let _other = taken.start(ONE);
     let endpoint = format!("[circus]\nendpoint = {}\n", taken.endpoint());
+    let (own, events) = (env.endpoint(), env.pubsub_endpoint());
+    let one = format!("[circus]\nendpoint = {own}\npubsub_endpoint = {events}\n{ONE}");
     for (ini, arguments, reason) in [
         ("[watcher:a]\ncmd\n".to_owned(), &["--daemon"][..], "circus.ini:2"),
         (endpoint + ONE, &["--daemon"], "in use"),
-        (ONE.to_owned(), &["--daemon", "--log-output", "no/dir/d.log"], "cannot open the log"),
-        (ONE.to_owned(), &["--daemon", "--log-output", "syslog:/x"], "syslog:///PATH"),
-        (ONE.to_owned(), &["--daemon", "--pidfile", "no/dir/x.pid"], "does not exist"),
-        ("[socket:s]\npath = circus.ini\n".to_owned() + ONE, &["--daemon"], "[socket:s]"),
+        (one.clone(), &["--daemon", "--log-output", "no/dir/d.log"], "cannot open the log"),
+        (one.clone(), &["--daemon", "--log-output", "syslog:/x"], "syslog:///PATH"),
+        (one.clone(), &["--daemon", "--pidfile", "no/dir/x.pid"], "does not exist"),
+        (one + "[socket:s]\npath = circus.ini\n", &["--daemon"], "[socket:s]"),
     ] {
         fs::write(env.path("circus.ini"), &ini).expect("writable");
         let output = circusd(&env, arguments);
