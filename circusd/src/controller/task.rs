@@ -20,10 +20,13 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
-use tokio::time;
+use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 use zmtp::Incoming;
+
+/// How long requests are answered before others get their turn on the event loop. The shortest take some microseconds.
+const TURN: Duration = Duration::from_micros(500);
 
 /// Requests that wait for their end at the same time; more are refused.
 const MAX_IN_FLIGHT: usize = 1024;
@@ -40,7 +43,11 @@ pub async fn serve(
     let dispatcher = Arc::new(dispatcher);
     let mut in_flight = JoinSet::new();
     let late = CancellationToken::new();
+    let mut turn = Turn::default();
     loop {
+        if !requests.is_empty() {
+            turn.share().await;
+        }
         let incoming = tokio::select! {
             incoming = requests.recv() => match incoming {
                 Some(incoming) => incoming,
@@ -95,6 +102,25 @@ pub async fn serve(
     }
     while let Ok(incoming) = requests.try_recv() {
         answer_late(&dispatcher, incoming).await;
+    }
+}
+
+/// Since when the controller has had the event loop.
+struct Turn(Instant);
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Turn {
+    /// Lets everybody else who is ready do something, when it is time.
+    async fn share(&mut self) {
+        if self.0.elapsed() >= TURN {
+            task::yield_now().await;
+            *self = Self::default();
+        }
     }
 }
 
@@ -203,6 +229,25 @@ mod tests {
         assert_eq!(given_up("restart", json!({"wait": 60})), Some(false));
         late.cancel();
         assert_eq!(given_up("restart", json!({})), Some(true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_take_a_while_leave_others_their_turn() {
+        async fn lets_others_in(turn: &mut Turn) -> bool {
+            let mut sharing = pin!(turn.share());
+            let shares =
+                poll_fn(|context| Poll::Ready(sharing.as_mut().poll(context).is_pending()));
+            let shares = shares.await;
+            if shares {
+                sharing.await;
+            }
+            shares
+        }
+        let mut turn = Turn::default();
+        assert!(!lets_others_in(&mut turn).await);
+        time::advance(TURN).await;
+        assert!(lets_others_in(&mut turn).await);
+        assert!(!lets_others_in(&mut turn).await, "it has begun again");
     }
 
     #[tokio::test]
