@@ -58,19 +58,23 @@ impl Pidfile {
         if parent.is_some_and(|parent| !parent.is_dir()) {
             return Err(PidfileError::NoDirectory(path.to_owned()));
         }
-        let mut file = locked(path)?;
+        let file = locked(path)?;
         if let Some(pid) =
             pid_in(&file).filter(|pid| *pid > 0 && *pid != own_pid() && is_alive(*pid))
         {
             return Err(PidfileError::Alive { path: path.to_owned(), pid });
         }
-        let written = file
-            .set_permissions(Permissions::from_mode(0o644))
-            .and_then(|()| file.set_len(0))
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", own_pid()));
-        written.map_err(wrong)?;
-        Ok(Self { path: path.to_owned(), file })
+        file.set_permissions(Permissions::from_mode(0o644)).map_err(wrong)?;
+        let mut pidfile = Self { path: path.to_owned(), file };
+        // One that cannot be written, on a full disk, goes again.
+        pidfile.write().map_err(wrong)?;
+        Ok(pidfile)
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        writeln!(self.file, "{}", own_pid())
     }
 }
 

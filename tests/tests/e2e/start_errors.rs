@@ -47,6 +47,22 @@ fn each_reason_is_one_sentence_with_its_place() {
 }
 
 #[test]
+fn a_pid_file_that_cannot_be_written_does_not_stay() {
+    let env = TestEnv::new();
+    env.write_ini(ONE);
+    let circusd = env.command();
+    let mut command = Command::new("sh");
+    // As on a full disk: nothing can be written to a file, and that is an error, not a signal.
+    command.args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\" --pidfile pid", "sh"]);
+    command.arg(circusd.get_program()).args(circusd.get_args()).current_dir(env.directory());
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(sentence(&said).contains("cannot write the pid file `pid`: File too large"), "{said}");
+    assert!(!env.path("pid").exists());
+}
+
+#[test]
 fn an_endpoint_that_cannot_be_had_is_named_with_its_key() {
     let somebody = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = format!("tcp://{}", somebody.local_addr().expect("bound"));
