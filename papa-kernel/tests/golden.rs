@@ -17,6 +17,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use circus_e2e::process::Handle;
 use harness::{Kernel, free_port, wait_until};
 use nix::libc::linger;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -188,8 +189,10 @@ impl<'a> Player<'a> {
                 compare("silence", &String::from_utf8_lossy(&buffer[..count]))?;
             }
         } else if let Some(time) = seconds("sleep") {
-            // The pace of the recorded client, which the dialog is about as much as about its words.
-            std::thread::sleep(Duration::from_secs_f64(time));
+            // The pace of the recorded client, which the dialog is about as much as about its words; unless the kernel
+            // ends.
+            let kernel = Handle::open(self.kernel.child.id() as i32).unwrap();
+            kernel.wait(Duration::from_secs_f64(time));
         } else if step.get("shutdown").is_some() {
             self.connection(&name).shutdown(std::net::Shutdown::Write).unwrap();
         } else if step.get("close").is_some() {

@@ -202,6 +202,16 @@ impl Daemon {
         Subscription { socket, _monitor: monitor }
     }
 
+    /// Waits for its end, and fails when it comes within this time, before a test makes it come.
+    ///
+    /// # Panics
+    /// When it ends by itself.
+    pub fn lives_for(&self, time: Duration) {
+        let pid = i32::try_from(self.pid()).expect("pids fit");
+        let ended = Handle::open(pid).is_none_or(|daemon| daemon.wait(time));
+        assert!(!ended, "it has ended by itself:\n{}", self.log());
+    }
+
     /// Kills it with SIGKILL and waits for its end.
     pub fn kill(mut self) {
         self.child.kill().expect("it is our child");

@@ -374,6 +374,7 @@ impl Sink for Gone {
 mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
+    use tokio::sync::Notify;
 
     #[derive(Clone, Default)]
     struct Memory(Arc<Mutex<Vec<u8>>>);
@@ -431,14 +432,18 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 600);
     }
 
-    /// Fails so many times.
-    struct Failing(u32, Memory);
+    /// Fails so many times, then tells that it works.
+    struct Failing(u32, Memory, Arc<Notify>);
 
     impl Sink for Failing {
         fn write(&mut self, chunks: &[Chunk], finish: bool) -> io::Result<()> {
             self.1.write(chunks, finish)?;
             self.0 = self.0.saturating_sub(1);
-            if self.0 > 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            if self.0 > 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.2.notify_one();
+            Ok(())
         }
 
         fn close(&mut self) {}
@@ -446,8 +451,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_failing_sink_is_tried_again_although_nothing_is_printed() {
-        let memory = Memory::default();
-        let mut stream = Stream::new("test".into(), Box::new(Failing(3, memory)));
+        let (memory, works) = (Memory::default(), Arc::new(Notify::new()));
+        let failing = Failing(3, memory, Arc::clone(&works));
+        let mut stream = Stream::new("test".into(), Box::new(failing));
         let (messages, mut inbox) = mpsc::channel(1);
         messages.send(Message::Batch(Batch::default())).await.unwrap();
         let first = gather(inbox.recv().await.unwrap(), &mut inbox);
@@ -455,7 +461,7 @@ mod tests {
         let writer = Writer { messages, lost: Arc::default() };
         task::spawn(run(stream, inbox));
         // Two pauses later it works again, and a confirmed write succeeds at once.
-        time::sleep(3 * RETRY).await;
+        time::timeout(3 * RETRY, works.notified()).await.unwrap();
         assert!(writer.write_through(Vec::new()).await);
     }
 }

@@ -75,6 +75,14 @@ async fn blocking<T: Send + 'static>(client: impl FnOnce() -> T + Send + 'static
     task::spawn_blocking(client).await.unwrap()
 }
 
+/// A client of a ROUTER that sends back what comes, at this path.
+async fn with_echo(client: impl FnOnce(PathBuf) + Send + 'static) {
+    let place = Place::new();
+    let path = place.path();
+    let _server = echo(place.bind());
+    blocking(move || client(path)).await;
+}
+
 fn connect(kind: zmq::SocketType, endpoint: &str) -> zmq::Socket {
     let socket = zmq::Context::new().socket(kind).unwrap();
     socket.set_linger(0).unwrap();
@@ -109,10 +117,8 @@ async fn requests_of_all_sizes_come_back_to_who_sent_them() {
 
 #[tokio::test]
 async fn many_requests_at_once_are_all_answered_in_order() {
-    let place = Place::new();
-    let endpoint = place.endpoint();
-    let _server = echo(place.bind());
-    blocking(move || {
+    with_echo(|path| {
+        let endpoint = format!("ipc://{}", path.display());
         let socket = connect(zmq::DEALER, &endpoint);
         let sent: Vec<_> = (0..900).map(|n: u32| n.to_be_bytes().repeat(n as usize % 40)).collect();
         for body in &sent {
@@ -128,10 +134,7 @@ async fn many_requests_at_once_are_all_answered_in_order() {
 #[tokio::test]
 async fn who_reads_late_gets_all_replies_once_and_in_order() {
     const COUNT: u32 = 1500;
-    let place = Place::new();
-    let path = place.path();
-    let _server = echo(place.bind());
-    blocking(move || {
+    with_echo(|path| {
         let mut socket = stranger(&path, "DEALER");
         socket.read_exact(&mut [0; 64 + 30]).unwrap();
         let mut frame = b"\x02\0\0\0\0\0\0\x20\0".to_vec();
@@ -155,10 +158,8 @@ async fn who_reads_late_gets_all_replies_once_and_in_order() {
 
 #[tokio::test]
 async fn a_message_of_several_frames_is_dropped_and_the_next_one_is_not() {
-    let place = Place::new();
-    let endpoint = place.endpoint();
-    let _server = echo(place.bind());
-    blocking(move || {
+    with_echo(|path| {
+        let endpoint = format!("ipc://{}", path.display());
         let socket = connect(zmq::DEALER, &endpoint);
         socket.send_multipart(["one", "two", "three"], 0).unwrap();
         socket.send("alone", 0).unwrap();
@@ -169,10 +170,7 @@ async fn a_message_of_several_frames_is_dropped_and_the_next_one_is_not() {
 
 #[tokio::test]
 async fn heartbeats_are_answered() {
-    let place = Place::new();
-    let path = place.path();
-    let _server = echo(place.bind());
-    blocking(move || {
+    with_echo(|path| {
         let mut socket = stranger(&path, "DEALER");
         // Our greeting and READY, the time to live and a context.
         socket.read_exact(&mut [0; 64 + 30]).unwrap();
@@ -191,10 +189,7 @@ async fn heartbeats_are_answered() {
 
 #[tokio::test]
 async fn who_says_nothing_for_as_long_as_it_announced_is_let_go() {
-    let place = Place::new();
-    let path = place.path();
-    let _server = echo(place.bind());
-    blocking(move || {
+    with_echo(|path| {
         let [mut talker, mut gone] = [(); 2].map(|()| {
             let mut socket = stranger(&path, "DEALER");
             socket.read_exact(&mut [0; 64 + 30]).unwrap();
@@ -281,10 +276,7 @@ async fn who_speaks_something_else_is_cut_off_and_nobody_else_notices() {
 
 #[tokio::test]
 async fn who_does_not_go_with_us_is_told_what_we_are_first() {
-    let place = Place::new();
-    let path = place.path();
-    let _server = echo(place.bind());
-    blocking(move || {
+    with_echo(|path| {
         let mut socket = stranger(&path, "SUB");
         let mut heard = Vec::new();
         socket.read_to_end(&mut heard).unwrap();

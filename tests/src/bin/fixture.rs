@@ -3,7 +3,9 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test fails loudly")]
 
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::{MsgFlags, Shutdown, accept, recv, send, shutdown};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, Write};
 use std::os::fd::RawFd;
 use std::process::{Command, ExitCode};
@@ -38,9 +40,19 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Lets time pass: how long a worker lives or how fast it prints is what a test asks for.
+/// Waits until nobody reads our output any more, but only so long: how long a worker lives or how fast it prints is
+/// what a test asks for.
 fn pass(time: Duration) {
-    std::thread::sleep(time);
+    let stdout = io::stdout();
+    let time = Timespec::try_from(time).expect("a timeout of seconds fits");
+    // Without a flag of its own it reports errors alone.
+    poll(&mut [PollFd::new(&stdout, PollFlags::empty())], Some(&time)).expect("poll");
+}
+
+/// Waits until we are told to end, but only so long; true if we are.
+fn told_to_end(told: &SignalFd, time: Duration) -> bool {
+    let time = Timespec::try_from(time).expect("a timeout of seconds fits");
+    poll(&mut [PollFd::new(told, PollFlags::IN)], Some(&time)).expect("poll") > 0
 }
 
 /// Prints `NUMBER SECONDS` again and again, a number per line from 1 without gaps.
@@ -55,8 +67,11 @@ fn lines(interval: u64, count: u64) {
 }
 
 /// Prints `out NUMBER` on stdout and `err NUMBER` on stderr again and again, from 1 without gaps; lines of
-/// many lengths, in one write or in parts.
+/// many lengths, in one write or in parts. SIGTERM ends it between two lines, not within one.
 fn both(pause: u64) {
+    let end = SigSet::from_iter([Signal::SIGTERM]);
+    end.thread_block().expect("SIGTERM can be blocked");
+    let told = SignalFd::new(&end).expect("a descriptor");
     for number in 1u64.. {
         let filler = "x".repeat(usize::try_from(number * 37 % 90).expect("below 90"));
         let (out, err) = (format!("out {number} {filler}\n"), format!("err {number} {filler}\n"));
@@ -66,7 +81,9 @@ fn both(pause: u64) {
             io::stdout().flush().expect("somebody reads");
         }
         io::stderr().write_all(err.as_bytes()).expect("somebody reads");
-        pass(Duration::from_micros(pause));
+        if told_to_end(&told, Duration::from_micros(pause)) {
+            return;
+        }
     }
 }
 

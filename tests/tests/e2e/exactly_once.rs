@@ -115,7 +115,7 @@ fn kill_at_random(rounds: u32, seed: u64, pause: u64, scale: u32) {
             circusd.wait_for_answer();
         }
         // Any moment may be the one at which something is lost.
-        std::thread::sleep(Duration::from_micros(random % 150_000));
+        circusd.lives_for(Duration::from_micros(random % 150_000));
         circusd.kill();
         circusd = env.spawn();
     }

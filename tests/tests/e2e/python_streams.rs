@@ -10,7 +10,7 @@ use std::fs;
 
 /// A class that notes everything it is told.
 const RECORDING: &str = r#"
-import json, os, time
+import json, os
 here = os.path.dirname(os.path.abspath(__file__))
 def note(*words):
     with open(os.path.join(here, 'notes'), 'a') as notes:
@@ -30,12 +30,15 @@ class Recording(object):
             open(os.path.join(here, 'crashed'), 'w').close()
             os._exit(3)
 class Plain(object):
-    def __init__(self, filename, delay='0'):
+    def __init__(self, filename, gate=None):
         self.file = open(os.path.join(here, filename), 'ab')
-        self.delay = float(delay)
+        self.gate = gate
     def __call__(self, data):
         assert isinstance(data['data'], bytes) and len(data['data']) <= 1024
-        time.sleep(self.delay)  # For a class that is slower than what it gets.
+        if self.gate:
+            with open(self.gate) as gate:
+                gate.readline()
+            self.gate = None
         self.file.write(data['data'])
         self.file.flush()
 "#;
@@ -117,18 +120,21 @@ fn every_byte_reaches_a_slow_class_in_pieces() {
     let Some(env) = world("a slow stream class") else { return };
     module(&env, "streams", RECORDING);
     let size = 600_000;
+    let gate = Gate::at(env.path("go"));
     let circusd = env.start(&format!(
         "[watcher:flood]\ncmd = {}\nrespawn = false\nstdout_stream.class = streams.Plain\n\
-         stdout_stream.filename = theirs\nstdout_stream.delay = 0.001\n\
+         stdout_stream.filename = theirs\nstdout_stream.gate = {}\n\
          [watcher:check]\ncmd = {}\nrespawn = false\nstdout_stream.filename = {}\n",
         fixture(&format!("flood {size}")),
+        gate.path().display(),
         fixture(&format!("flood {size}")),
         env.path("ours").display(),
     ));
-    circusd.wait_until("everything is written", || {
-        let size_of = |name| fs::metadata(env.path(name)).map_or(0, |file| file.len());
-        (size_of("theirs") == size && size_of("ours") == size).then_some(())
-    });
+    let size_of = |name| fs::metadata(env.path(name)).map_or(0, |file| file.len());
+    circusd.wait_until("the other one is through", || (size_of("ours") == size).then_some(()));
+    assert_eq!(size_of("theirs"), 0, "the class has not taken anything yet");
+    gate.let_one_pass();
+    circusd.wait_until("everything is written", || (size_of("theirs") == size).then_some(()));
     let of = |name| fs::read(env.path(name)).expect("readable");
     assert!(of("theirs") == of("ours"));
 }

@@ -117,8 +117,17 @@ fn kernel_pid(env: &TestEnv) -> i32 {
     pid.expect("the kernel tells its pid")
 }
 
+/// How many files a daemon has opened. All of them are close-on-exec; what is not it has inherited from this program,
+/// where other tests run at the same time.
 fn open_files(pid: i32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+    const CLOEXEC: u32 = 0o2_000_000;
+    let own =
+        |flags: &str| u32::from_str_radix(flags.trim(), 8).is_ok_and(|all| all & CLOEXEC != 0);
+    let files = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("it runs").flatten();
+    let infos = files.filter_map(|file| std::fs::read_to_string(file.path()).ok());
+    infos
+        .filter(|info| info.lines().filter_map(|line| line.strip_prefix("flags:")).any(own))
+        .count()
 }
 
 fn zombies_of(parent: i32) -> usize {
@@ -156,6 +165,7 @@ fn soak(size: &Size) {
     let workers = pids(&circusd, size);
     let kernel = kernel_pid(&env);
     let (files, own_files) = (open_files(kernel), open_files(pid_of(&circusd)));
+    assert!(files > 0 && own_files > 0, "{files} {own_files}");
     let programs = next_programs(&env);
     let kernels = [built("papa-kernel"), env.path("papa-kernel-next")];
     std::fs::copy(&kernels[0], &kernels[1]).expect("there is room");
@@ -178,7 +188,7 @@ fn soak(size: &Size) {
                 let _ = circusd.call("reload", json!({"name": "churn"}));
             }
             // Any moment may be the one at which something is lost.
-            std::thread::sleep(Duration::from_millis(random.below(300)));
+            circusd.lives_for(Duration::from_millis(random.below(300)));
             circusd.kill();
             // Half of them die before they have taken everything over.
             circusd = env.spawn();

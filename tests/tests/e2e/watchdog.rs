@@ -9,15 +9,17 @@ const CLASS: &str = "circus.plugins.watchdog.WatchDog";
 /// The recording of the newer version. That of the older has the same but for `signal 9` in place of `kill`.
 const RECORDING: &str = "watchdog_0.17.2.jsonl";
 
-/// Sends heartbeats, so many or for ever.
-const BEATING: &str = "import os, socket, sys, time
+/// Sends heartbeats, so many or for ever, until it is told to end.
+const BEATING: &str = "import os, signal, socket, sys, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 left = int(sys.argv[2])
 while True:
     if left != 0:
         left -= 1
         peer.sendto(b'%d;%f' % (os.getpid(), time.time()), ('127.0.0.1', int(sys.argv[1])))
-    time.sleep(0.05)  # A heart beats in time.
+    if signal.sigtimedwait([signal.SIGTERM], 0.05):
+        break
 ";
 
 /// A port for heartbeats.

@@ -10,9 +10,14 @@ use serde_json::{Value, json};
 const CLIENTS: usize = 6;
 
 /// An application that says which process has answered. Its worker ends between two requests.
-const APPLICATION: &str = "import os, signal, socketserver, time
-ending = []
-signal.signal(signal.SIGTERM, lambda *_: ending.append(True))
+const APPLICATION: &str = "import os, select, signal, socketserver
+ending, told = [], os.pipe()
+
+def end(*_):
+    ending.append(True)
+    os.write(told[1], b'.')
+
+signal.signal(signal.SIGTERM, end)
 
 def between_requests(server):
     if ending:
@@ -21,23 +26,25 @@ def between_requests(server):
 socketserver.BaseServer.service_actions = between_requests
 
 def application(environ, start_response):
-    time.sleep(0.02)  # Requests are under way while workers are replaced.
+    # Requests are under way while workers are replaced: until the worker is to end, or for a while.
+    select.select([told[0]], [], [], 0.02)
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'%d' % os.getpid()]
 ";
 
 /// The same for a server that knows how to end.
-const PLAIN_APPLICATION: &str = "import os, time
+const PLAIN_APPLICATION: &str = "import os, select, uwsgi
 
 def application(environ, start_response):
-    time.sleep(0.02)  # Requests are under way while workers are replaced.
+    # Requests are under way while workers are replaced: until the client leaves, or for a while.
+    select.select([uwsgi.connection_fd()], [], [], 0.02)
     start_response('200 OK', [('Content-Type', 'text/plain')])
     return [b'%d' % os.getpid()]
 ";
 
 /// Hooks that replace a uWSGI without losing a request: a new one counts as started when its workers can answer,
 /// an old one gets its signal when its workers have finished. `stats` says what the workers have done.
-const HOOKS: &str = "import json, os, signal, socket, time
+const HOOKS: &str = "import json, os, select, signal, socket, time
 from circus import logger
 
 PATIENCE = 50
@@ -53,7 +60,13 @@ def workers(watcher, pid):
         peer.close()
 
 def wait_for(watcher, pid, states):
-    end = time.time() + PATIENCE
+    end, gone = time.time() + PATIENCE, os.pidfd_open(pid)
+    try:
+        return wait_with(watcher, pid, states, end, gone)
+    finally:
+        os.close(gone)
+
+def wait_with(watcher, pid, states, end, gone):
     while time.time() < end:
         try:
             found = workers(watcher, pid)
@@ -61,7 +74,9 @@ def wait_for(watcher, pid, states):
                 return True
         except (OSError, ValueError):
             pass  # It has not come so far yet.
-        time.sleep(0.02)  # uWSGI does not tell when they change.
+        # uWSGI does not tell when they change, but when it ends.
+        if select.select([gone], [], [], 0.02)[0]:
+            break
     logger.error('%s: the workers of %s are not %s', watcher.name, pid, states)
     return False
 
